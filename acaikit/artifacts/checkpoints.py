@@ -1,0 +1,142 @@
+"""The checkpoints of a run: saved whole, the older ones pruned afterwards, a bad one passed over out loud."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import h5py
+
+from acaikit.artifacts.faults import BrokenFile, MissingFile
+from acaikit.artifacts.h5file import read_h5, write_h5
+from acaikit.artifacts.publish import make_folder, sync_folder
+from acaikit.artifacts.text import text_attribute
+from acaikit.artifacts.tree import Tree, read_tree, write_tree
+
+MIN_KEEP = 3
+_NAME = re.compile(r"step-(\d{9,})\.h5")
+
+
+class Checkpoints:
+    """The files ``step-000004096.h5`` of one folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Created at the first save.
+    run_id : str
+        The run that the checkpoints belong to; those of another run don't pass.
+    keep : int
+        How many to keep, at least 3: the newest may turn out to be damaged.
+
+    Raises
+    ------
+    ValueError
+        `keep` is too small.
+    """
+
+    def __init__(self, folder: Path, run_id: str, keep: int = MIN_KEEP) -> None:
+        if keep < MIN_KEEP:
+            raise ValueError(f"keep is {keep}, but at least {MIN_KEEP} checkpoints must be kept")
+        self.folder = folder
+        self.run_id = run_id
+        self.keep = keep
+
+    def path(self, step: int) -> Path:
+        """Give the file that holds a step's checkpoint."""
+        return self.folder / f"step-{step:09d}.h5"
+
+    def steps(self) -> list[int]:
+        """List the steps that have a checkpoint file, in rising order; none is opened."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(found[1]) for path in self.folder.iterdir() if (found := _NAME.fullmatch(path.name)))
+
+    def save(self, step: int, tree: Tree) -> None:
+        """Save a checkpoint and, once it is safe on disk, remove those beyond the newest `keep`.
+
+        Parameters
+        ----------
+        step : int
+            The number of finished steps, 0 or more.
+        tree : Tree
+            All that training needs to go on; see `write_tree`.
+
+        Raises
+        ------
+        TypeError
+            An entry can't be stored; the message gives its path.
+        OSError
+            The file can't be written. The earlier checkpoints are intact.
+        """
+
+        def fill(file: h5py.Group) -> None:
+            write_tree(file.create_group("state"), tree)
+
+        write_h5(self.path(step), fill, format="checkpoint", run_id=self.run_id, step=step)
+        # Later steps can exist after a fall-back; counting them would prune the file just saved.
+        for old in [other for other in self.steps() if other <= step][: -self.keep]:
+            # The save itself has succeeded, and the next one tries again.
+            with contextlib.suppress(OSError):
+                self.path(old).unlink()
+
+    def load(self, step: int) -> Tree:
+        """Load one checkpoint, tensors on the CPU.
+
+        Raises
+        ------
+        MissingFile, BrokenFile, NewerFormat, RunError
+            See `read_h5`. A checkpoint of another run or step counts as broken.
+        """
+        path = self.path(step)
+        with read_h5(path, format="checkpoint") as file:
+            if (run_id := text_attribute(file, "run_id")) != self.run_id:
+                raise BrokenFile(f"{path} belongs to run {run_id}, not to {self.run_id}")
+            if int(file.attrs["step"]) != step:
+                raise BrokenFile(f"{path} holds step {file.attrs['step']}, which isn't the one in its name")
+            return read_tree(file["state"])
+
+    def latest(self, *, report: Callable[[str], None], quarantine: Path | None = None) -> tuple[int, Tree] | None:
+        """Load the newest checkpoint that passes.
+
+        Parameters
+        ----------
+        report : callable
+            Takes one line about each checkpoint that doesn't pass.
+        quarantine : Path, optional
+            A folder on the same file system that such a checkpoint is moved to. Without it nothing is touched.
+
+        Returns
+        -------
+        tuple of int and Tree, or None
+            The step and its state; None where no checkpoint passes.
+
+        Raises
+        ------
+        NewerFormat, RunError
+            A checkpoint needs a newer acaikit or can't be read: that is no reason to fall back.
+        OSError
+            A checkpoint can't be moved.
+        """
+        for step in reversed(self.steps()):
+            try:
+                return step, self.load(step)
+            except MissingFile:  # pruned by the running training since it was listed
+                continue
+            except BrokenFile as fault:
+                moved = f"; moved to {_move(self.path(step), quarantine)}" if quarantine else ""
+                report(f"checkpoint of step {step} passed over: {fault}{moved}")
+        return None
+
+
+def _move(path: Path, folder: Path) -> Path:
+    make_folder(folder)
+    names = (folder / (path.name if number == 0 else f"{path.name}.{number}") for number in count())
+    target = next(name for name in names if not name.exists())
+    path.rename(target)
+    sync_folder(folder)
+    sync_folder(path.parent)
+    return target

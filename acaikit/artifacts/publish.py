@@ -1,0 +1,102 @@
+"""Publishing a file whole: at every instant its name holds the old bytes or the new ones, never a mixture."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+_TEMP = re.compile(r"\..+\.\d+\.[0-9a-f]{16}\.tmp", re.DOTALL)
+
+
+def publish(path: Path, data: bytes | memoryview) -> None:
+    """Write a file so that a crash, a full disk or a power loss can't leave it half written.
+
+    Parameters
+    ----------
+    path : Path
+        The final name. A file of that name is replaced; its folder must exist.
+    data : bytes or memoryview
+        The whole content.
+
+    Raises
+    ------
+    OSError
+        The file can't be written. The previous file, if any, is intact and no temporary file is left. (Where only the
+        last step fails, the fsync of the folder, the new file is complete but may not survive a power loss.)
+    """
+    temp = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temp.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temp.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents so that they survive a power loss; a folder that exists is left as it is.
+
+    Raises
+    ------
+    OSError
+        The folder can't be created.
+    """
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's names (created, replaced, removed) survive a power loss.
+
+    Raises
+    ------
+    OSError
+        The folder can't be opened or synchronised.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_stale(folder: Path) -> list[Path]:
+    """Remove the temporary files that a killed process left in a folder.
+
+    Call it under the run's lock and only for folders that the lock guards: the temporary file of a live writer looks
+    the same.
+
+    Returns
+    -------
+    list of Path
+        What was removed.
+
+    Raises
+    ------
+    OSError
+        A file can't be removed.
+    """
+    if not folder.is_dir():
+        return []
+    stale = sorted(path for path in folder.iterdir() if _TEMP.fullmatch(path.name))
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return stale
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

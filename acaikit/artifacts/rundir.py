@@ -1,0 +1,123 @@
+"""A run's folder: where everything is, and the file that says what the run is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from acaikit.artifacts.h5file import read_h5, write_h5
+from acaikit.artifacts.text import read_text, to_name, to_title, write_text
+from acaikit.artifacts.tree import read_tree, write_tree
+from acaikit.errors import RunError
+
+
+class RunDir:
+    """The layout of a run directory. Nothing is created before it is written.
+
+    Parameters
+    ----------
+    path : Path
+        The run directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def run_file(self) -> Path:
+        """What the run is: its config and provenance, written once."""
+        return self.path / "run.h5"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """Folder of the metrics table's parts."""
+        return self.path / "metrics"
+
+    @property
+    def eval(self) -> Path:
+        """Folder of the evaluations."""
+        return self.path / "eval"
+
+    @property
+    def images(self) -> Path:
+        """Folder of the images drawn in training, as HDF5 files."""
+        return self.path / "images"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the figures, as PNG files."""
+        return self.path / "figures"
+
+    @property
+    def quarantine(self) -> Path:
+        """Folder that damaged checkpoints are moved to."""
+        return self.path / "quarantine"
+
+    @property
+    def log_file(self) -> Path:
+        """The log, as text."""
+        return self.path / "log.txt"
+
+    @property
+    def lock_file(self) -> Path:
+        """The lock that the training process holds."""
+        return self.path / ".lock"
+
+    def exists(self) -> bool:
+        """Say whether there is a run here."""
+        return self.run_file.exists()
+
+    def write_run(self, info: dict[str, Any]) -> None:
+        """Write ``run.h5``. The caller holds the run's lock.
+
+        Parameters
+        ----------
+        info : dict of str to Tree
+            Must hold ``run_id``, a str. A top-level str (a config, say) becomes a text of its own in the group
+            ``text``, which h5py reads as ``bytes(file["text/config"][:]).decode()``; the rest goes to the tree
+            ``info``.
+
+        Raises
+        ------
+        RunError
+            There is a run here already.
+        TypeError
+            An entry can't be stored; the message gives its path.
+        KeyError, ValueError
+            ``run_id`` is missing, or a top-level key is empty or no valid Unicode.
+        OSError
+            The file can't be written.
+        """
+        if self.exists():
+            raise RunError(f"{self.path} holds a run already: choose another folder, or resume it")
+        texts = {key: value for key, value in info.items() if type(value) is str}
+        rest = {key: value for key, value in info.items() if key not in texts}
+
+        def fill(file: h5py.Group) -> None:
+            write_tree(file.create_group("info"), rest, "info")
+            group = file.create_group("text")
+            for key, text in texts.items():
+                write_text(group, to_name(key), text)
+
+        write_h5(self.run_file, fill, format="run", run_id=info["run_id"], step=0)
+
+    def read_run(self) -> dict[str, Any]:
+        """Read what `write_run` stored.
+
+        Raises
+        ------
+        RunError
+            There is no run here, or its file is broken or too new; see `read_h5`.
+        """
+        if not self.exists():
+            raise RunError(f"{self.path} holds no run: there is no {self.run_file.name} in it")
+        with read_h5(self.run_file, format="run") as file:
+            texts = {to_title(name): read_text(file["text"], name) for name in file["text"]}
+            return {**texts, **read_tree(file["info"])}
