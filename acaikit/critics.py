@@ -1,0 +1,76 @@
+"""Critics: networks that give each example one number."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from acaikit.nets import SLOPE, Encoder, Linear
+from acaikit.types import Shape
+
+
+class Critic(nn.Module):
+    """Maps examples (images or latents) to one number each: ``[B, *shape] -> [B]``."""
+
+    @abstractmethod
+    def build(self, shape: Shape) -> None:
+        """Make the layers for examples of `shape`."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return one number per example, ``[B]``."""
+        out: Tensor = super().__call__(x)
+        return out
+
+
+class EncoderCritic(Critic):
+    """ACAI's critic: an encoder whose outputs are averaged into one number per image (paper, section 3.2).
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The network; the paper gives it the architecture of the autoencoder's own encoder.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def build(self, shape: Shape) -> None:
+        """Make the encoder's layers for images of `shape`."""
+        self.encoder.build(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean over the encoder's outputs, ``[B]``."""
+        out: Tensor = self.encoder(x)
+        return out.flatten(1).mean(1)
+
+
+class DenseCritic(Critic):
+    """AAE's critic: dense layers on the flattened latent, one logit at the end (paper, section 4).
+
+    Parameters
+    ----------
+    hidden : sequence of int
+        Widths of the hidden layers, each followed by a leaky ReLU.
+    """
+
+    def __init__(self, hidden: Sequence[int] = (100, 100)) -> None:
+        super().__init__()
+        self.hidden = tuple(hidden)
+        self.layers = nn.Sequential()
+
+    def build(self, shape: Shape) -> None:
+        """Make the layers for examples of `shape`, flattened."""
+        layers: list[nn.Module] = []
+        for before, after in pairwise((prod(shape), *self.hidden)):
+            layers += [Linear(before, after), nn.LeakyReLU(SLOPE)]
+        self.layers = nn.Sequential(*layers, Linear((prod(shape), *self.hidden)[-1], 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one logit per example, ``[B]``."""
+        out: Tensor = self.layers(x.flatten(1))
+        return out.squeeze(1)
