@@ -1,0 +1,88 @@
+"""The abstract regularizer: a module with a few optional hooks, in the order in which data meets them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from acaikit.nets import Encoder
+from acaikit.types import Emitted, Extras, Shape, Step
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a regularizer is built for.
+
+    Attributes
+    ----------
+    data_shape, latent_shape : tuple of int
+        One example's shape before and after encoding.
+    encoder : Encoder
+        The autoencoder's encoder, built; a copy of it makes a network of the same architecture.
+    """
+
+    data_shape: Shape
+    latent_shape: Shape
+    encoder: Encoder
+
+
+class Regularizer(nn.Module):
+    """Subclass this and write the hooks your idea needs; the others stay neutral.
+
+    Gradients are routed for you, so no hook calls ``detach()``: `model_loss` moves the encoder, the decoder and this
+    module's own layers, but never `critic`; `own_loss` moves `critic` and nothing else. All losses are taken at the
+    same weights, from one forward pass, and then all optimizers step.
+
+    `noise` is this regularizer's own `torch.Generator`, on the device of the data. It is None at evaluation, where
+    every hook must be deterministic: draw from it with ``torch.randn(x.shape, generator=noise, device=x.device)``.
+
+    Attributes
+    ----------
+    critic : torch.nn.Module or None
+        The second player, if there is one: the parameters that `own_loss` trains.
+    emit_draws : bool
+        Whether `emit` draws from `noise`. Where it doesn't, say False: the probe can then reuse what `emit` computed.
+    """
+
+    critic: nn.Module | None
+    emit_draws: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.critic = None
+
+    def build(self, architecture: Architecture) -> None:
+        """Make the layers whose sizes depend on the data or the latent.
+
+        Weights are drawn afterwards through every submodule's ``reset_parameters()``, from the run's seed.
+        """
+
+    def corrupt(self, x: Tensor, noise: Generator | None) -> Tensor:
+        """Return what the encoder sees in place of the clean `x`, ``[B, *data shape]``, in training."""
+        return x
+
+    def posterior(self, h: Tensor, noise: Generator | None) -> Emitted:
+        """Turn features `h` into the latent code z, both ``[B, *latent shape]``; optionally ``(z, extras)``."""
+        return h
+
+    def emit(self, z: Tensor, noise: Generator | None) -> Emitted:
+        """Turn a latent code into what the decoder reads, both ``[B, *latent shape]``; optionally ``(e, extras)``."""
+        return z
+
+    def prepare(self, step: Step, noise: Generator) -> Extras:
+        """Return what both losses need beyond the forward pass (mixes, prior samples); `step` has it by name."""
+        return {}
+
+    def model_loss(self, step: Step) -> Tensor:
+        """Return the scalar that is added to the loss of encoder and decoder."""
+        return torch.zeros((), device=step.x.device)
+
+    def own_loss(self, step: Step) -> Tensor:
+        """Return the scalar that `critic` minimises."""
+        return torch.zeros((), device=step.x.device)
+
+    def after_step(self, step: Step) -> None:
+        """Update buffers (moving averages and the like) after every optimizer has stepped; no gradients."""
