@@ -1,0 +1,72 @@
+"""The IDX file format of MNIST and its relatives (http://yann.lecun.com/exdb/mnist): magic, sizes, bytes."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from hashlib import md5
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acaikit.errors import DataError
+
+
+def find(folder: Path, name: str) -> Path:
+    """Return `name` or `name`.gz in `folder`.
+
+    Raises
+    ------
+    DataError
+        If neither is there.
+    """
+    for file in (folder / f"{name}.gz", folder / name):
+        if file.is_file():
+            return file
+    raise DataError(
+        f"{folder / name}.gz is missing: put the four published files there, or name the folder that holds the "
+        f"folder {folder.name!r} with --data-dir or ACAIKIT_DATA"
+    )
+
+
+def read(file: Path, shape: tuple[int, ...], digest: str | None = None) -> NDArray[np.uint8]:
+    """Return the uint8 array ``[shape]`` in an IDX file, packed with gzip or not.
+
+    Parameters
+    ----------
+    file : Path
+        The file; gzip is recognised by its ending.
+    shape : tuple of int
+        What the file must hold.
+    digest : str, optional
+        The MD5 that the unpacked content must have.
+
+    Raises
+    ------
+    DataError
+        If the file is truncated, has another magic number or shape, or other content.
+    """
+    raw = file.read_bytes()
+    if file.suffix == ".gz":
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, OSError, zlib.error) as error:
+            raise DataError(f"{file} is not a whole gzip file ({error}): delete it and get it again") from error
+    header = 4 + 4 * len(shape)
+    magic = bytes([0, 0, 8, len(shape)])
+    if raw[:4] != magic:
+        raise DataError(
+            f"{file} starts with {raw[:4].hex(' ')}, not {magic.hex(' ')}: it is no IDX file of {len(shape)} axes"
+        )
+    if len(raw) < header:
+        raise DataError(f"{file} holds {len(raw)} bytes in all, less than its header of {header}: get it again")
+    sizes = tuple(int(n) for n in np.frombuffer(raw[4:header], ">u4"))
+    if sizes != shape:
+        raise DataError(f"{file} says that it holds {list(sizes)}, but {list(shape)} is expected")
+    if len(raw) != header + prod(shape):
+        raise DataError(f"{file} holds {len(raw) - header} bytes of data, but {prod(shape)} are expected")
+    if digest is not None and md5(raw, usedforsecurity=False).hexdigest() != digest:
+        raise DataError(f"{file} has the right size but not the published content (MD5 {digest}): get it again")
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
