@@ -1,0 +1,44 @@
+"""How well the test set is reconstructed."""
+
+from __future__ import annotations
+
+import torch
+
+from acaikit.errors import UserError
+from acaikit.evaluators.base import Evaluator, Result, Trained, spread
+
+
+class Reconstruction(Evaluator):
+    """Mean squared error of the reconstructed test set, and examples side by side.
+
+    Parameters
+    ----------
+    examples : int
+        How many examples to keep for the picture.
+
+    Raises
+    ------
+    UserError
+        If `examples` is below 1.
+    """
+
+    key = "reconstruction"
+
+    def __init__(self, examples: int = 32) -> None:
+        if examples < 1:
+            raise UserError("Reconstruction.examples must be at least 1")
+        self.examples = examples
+
+    def fits(self, trained: Trained) -> bool:
+        """Fits every dataset."""
+        return True
+
+    def evaluate(self, trained: Trained) -> Result:
+        """Return ``mse`` over every element; arrays originals and reconstructions, float32 ``[M, *shape]``."""
+        model, split = trained.model, trained.dataset.test()
+        total = torch.zeros((), dtype=torch.float64, device=trained.device)
+        for x, _ in split.batches(500, trained.device):
+            total += (model.reconstruct(x) - x).square().double().sum()
+        shown = split.examples(torch.from_numpy(spread(self.examples, len(split))), trained.device)
+        arrays = {"originals": shown.cpu().numpy(), "reconstructions": model.reconstruct(shown).cpu().numpy()}
+        return Result({"mse": total.item() / split.data.numel()}, arrays)
