@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from acaikit.critics import DenseCritic, EncoderCritic
+from acaikit.errors import UserError
+from acaikit.nets import Linear
+from acaikit.registry import parts
+from acaikit.regularizers import ACAI, KL, VQEMA, AdversarialPrior, Architecture, Denoising, LatentDropout, Regularizer
+from acaikit.testing import (
+    NotConforming,
+    check_device,
+    check_dtype,
+    check_evaluation,
+    check_gradients,
+    check_randomness,
+    check_regularizer,
+    check_resume,
+)
+from acaikit.types import Extras, Step
+
+SMALL: dict[str, dict[str, Any]] = {"VQEMA": {"entries": 32}}
+COMPOSITIONS: list[Callable[[], list[Regularizer]]] = [
+    list,
+    lambda: [KL(), ACAI()],
+    lambda: [VQEMA(entries=32), ACAI()],
+    lambda: [AdversarialPrior(), ACAI()],
+    lambda: [Denoising(), ACAI()],
+    lambda: [LatentDropout(), ACAI()],
+    lambda: [ACAI(), ACAI(weight=2.0)],
+]
+
+
+@pytest.mark.parametrize("part", [part for part in parts() if part.kind == "regularizers"], ids=lambda part: part.name)
+def test_every_registered_regularizer_conforms(part: Any) -> None:
+    check_regularizer(lambda: part.load()(**SMALL.get(part.name, {})))
+
+
+@pytest.mark.parametrize(
+    "factory", COMPOSITIONS, ids=lambda make: " + ".join(type(r).__name__ for r in make()) or "none"
+)
+def test_compositions_conform(factory: Callable[[], list[Regularizer]]) -> None:
+    check_regularizer(factory)
+
+
+class GlobalNoise(Denoising):
+    def corrupt(self, x: Tensor, noise: Generator | None) -> Tensor:
+        return x if noise is None else x + torch.randn_like(x)
+
+
+class NumpyNoise(Denoising):
+    def corrupt(self, x: Tensor, noise: Generator | None) -> Tensor:
+        return x if noise is None else x + torch.from_numpy(np.random.normal(size=x.shape)).to(x)
+
+
+class UndrawnWeights(Regularizer):
+    def build(self, architecture: Architecture) -> None:
+        self.scale = nn.Parameter(torch.randn(architecture.latent_shape))
+
+    def posterior(self, h: Tensor, noise: Generator | None) -> Tensor:
+        return self.scale * h
+
+
+class NoiseElsewhere(Denoising):
+    def corrupt(self, x: Tensor, noise: Generator | None) -> Tensor:
+        return x if noise is None else x + torch.randn(x.shape, generator=noise)
+
+
+class TargetElsewhere(ACAI):
+    def own_loss(self, step: Step) -> Tensor:
+        return (self.critic(step.x) - torch.ones(len(step.x))).square().mean()
+
+
+class CountsElsewhere(VQEMA):
+    def __init__(self) -> None:
+        super().__init__(entries=32)
+
+    def after_step(self, step: Step) -> None:
+        self.counts += torch.ones(self.entries)
+
+
+class SinglePrecisionLoss(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        return step.z.float().square().mean()
+
+
+class SinglePrecisionMatrix(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        return (step.z.flatten(1) @ torch.ones(8, 1, device=step.z.device)).mean()
+
+
+class LossPerExample(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        return step.z.flatten(1).square().mean(1)
+
+
+class NotANumber(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        return (step.z.square() - 1e6).log().mean()
+
+
+class DetachedMix(ACAI):
+    def model_loss(self, step: Step) -> Tensor:
+        return self.critic(step.x_mix.detach()).square().mean()
+
+
+class MixWithoutGradient(ACAI):
+    def prepare(self, step: Step, noise: Generator) -> Extras:
+        with torch.no_grad():
+            return super().prepare(step, noise)
+
+
+class DetachedCritic(ACAI):
+    def own_loss(self, step: Step) -> Tensor:
+        return super().own_loss(step).detach()
+
+
+class LayerBesideTheCritic(AdversarialPrior):
+    def build(self, architecture: Architecture) -> None:
+        super().build(architecture)
+        self.beside = Linear(8, 8)
+
+    def own_loss(self, step: Step) -> Tensor:
+        return self.critic(self.beside(step.z.flatten(1))).square().mean()
+
+
+class UnfrozenCritic(ACAI):
+    def model_loss(self, step: Step) -> Tensor:
+        self.critic.requires_grad_(True)
+        return super().model_loss(step)
+
+
+class TheEncoderItself(ACAI):
+    def build(self, architecture: Architecture) -> None:
+        self.critic = EncoderCritic(architecture.encoder)
+
+
+class HiddenNoise(LatentDropout):
+    """Draws in `emit`, but says that it doesn't."""
+
+    emit_draws = False
+
+
+class NoiseInEvaluation(LatentDropout):
+    def emit(self, z: Tensor, noise: Generator | None) -> Tensor:
+        return z * (torch.rand(z.shape, generator=noise, device=z.device, dtype=z.dtype) > 0.5)
+
+
+class StateInEvaluation(Regularizer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def emit(self, z: Tensor, noise: Generator | None) -> Tensor:
+        self.calls += 1
+        return z
+
+
+class StateOutsideBuffers(Regularizer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = 0.0
+
+    def model_loss(self, step: Step) -> Tensor:
+        return self.weight * step.z.square().mean()
+
+    def after_step(self, step: Step) -> None:
+        self.weight += 1
+
+
+BROKEN = [
+    (check_randomness, GlobalNoise, "draws from torch's global generator: pass generator=noise"),
+    (check_randomness, NumpyNoise, "two runs with one seed differ"),
+    (check_randomness, UndrawnWeights, r"weights are drawn through reset_parameters\(\)"),
+    (check_device, NoiseElsewhere, r"give it device=x.device \(randn"),
+    (check_device, TargetElsewhere, r"give it device=x.device \(ones"),
+    (check_device, CountsElsewhere, r"give it device=x.device \(ones"),
+    (check_dtype, SinglePrecisionLoss, "'SinglePrecisionLoss' must be a finite float64 scalar, not a torch.float32"),
+    (check_dtype, SinglePrecisionMatrix, "a tensor of its own dtype: give it dtype=x.dtype"),
+    (check_dtype, LossPerExample, r"must be a finite float64 scalar, not a torch.float64 of shape \[6\]"),
+    (check_dtype, NotANumber, "must be a finite float64 scalar, .* value nan"),
+    (check_gradients, DetachedMix, r"DetachedMix's model_loss moves nothing, .* leave out detach\(\)"),
+    (check_gradients, MixWithoutGradient, r"model_loss moves nothing, .* leave out detach\(\) and no_grad\(\)"),
+    (check_gradients, DetachedCritic, "DetachedCritic's own_loss moves nothing"),
+    (
+        check_gradients,
+        LayerBesideTheCritic,
+        "no loss moves .*beside.weight: what own_loss trains belongs in self.critic",
+    ),
+    (check_gradients, UnfrozenCritic, "gradient of UnfrozenCritic's .*critic.* set requires_grad in a hook"),
+    (check_gradients, TheEncoderItself, "encoder.layers.0.weight is not that of TheEncoderItself's own loss"),
+    (check_gradients, HiddenNoise, "the gradient of probe's .* is not that of probe's own loss"),
+    (check_evaluation, NoiseInEvaluation, "two evaluations differ: where noise is None a hook must be deterministic"),
+    (check_evaluation, StateInEvaluation, "evaluation changed .*calls.*: hooks must not change state"),
+    (check_resume, StateOutsideBuffers, r"goes on differently: state belongs in parameters and in buffers"),
+]
+
+
+@pytest.mark.parametrize(("check", "part", "message"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_broken_rule_is_named(check: Callable[[Any], None], part: type[Regularizer], message: str) -> None:
+    for each in (check, check_regularizer):
+        with pytest.raises(NotConforming, match=f"(?i){message}"):
+            each(part)
+
+
+class CriticUnderAnotherName(Regularizer):
+    def build(self, architecture: Architecture) -> None:
+        self.judge = DenseCritic()
+        self.judge.build(architecture.latent_shape)
+
+    def model_loss(self, step: Step) -> Tensor:
+        return self.judge(step.z).square().mean()
+
+    def own_loss(self, step: Step) -> Tensor:
+        return (self.judge(step.z) - 1).square().mean()
+
+
+def test_a_critic_under_another_name() -> None:
+    with pytest.raises(UserError, match=r"CriticUnderAnotherName defines own_loss, .* set self.critic to a module"):
+        check_regularizer(CriticUnderAnotherName)
