@@ -9,6 +9,7 @@ from math import prod
 
 from torch import Tensor, nn
 
+from acaikit import checks
 from acaikit.nets import SLOPE, Encoder, Linear
 from acaikit.types import Shape
 
@@ -37,6 +38,7 @@ class EncoderCritic(Critic):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
+        checks.instance("EncoderCritic.encoder", encoder, Encoder)
         self.encoder = encoder
 
     def build(self, shape: Shape) -> None:
@@ -60,6 +62,9 @@ class DenseCritic(Critic):
 
     def __init__(self, hidden: Sequence[int] = (100, 100)) -> None:
         super().__init__()
+        checks.instance("DenseCritic.hidden", hidden, Sequence)
+        for width in hidden:
+            checks.whole("DenseCritic.hidden's widths", width, at_least=1)
         self.hidden = tuple(hidden)
         self.layers = nn.Sequential()
 

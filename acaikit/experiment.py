@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from acaikit import checks
 from acaikit.data.base import Dataset
 from acaikit.errors import UserError
 from acaikit.evaluators.base import Evaluator
@@ -64,22 +65,20 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("samples", "batch_size", "evaluate_every"):
-            _whole(name, getattr(self, name), at_least=1)
-        _whole("seed", self.seed, at_least=0)
-        if not isinstance(self.learning_rate, int | float) or not self.learning_rate > 0:
-            raise UserError(f"Experiment.learning_rate must be above 0, not {self.learning_rate!r}")
+        for name, least in {"samples": 1, "batch_size": 1, "evaluate_every": 1, "seed": 0}.items():
+            checks.whole(f"Experiment.{name}", getattr(self, name), least)
+        checks.number("Experiment.learning_rate", self.learning_rate, 0, strictly=True)
         for name, kind in _KINDS.items():
-            value = getattr(self, name)
-            if not isinstance(value, kind):
-                raise UserError(f"Experiment.{name} must be a {kind.__name__}, not {_say(value)}")
+            checks.instance(f"Experiment.{name}", getattr(self, name), kind)
         for name, kind in _LISTS.items():
             value = getattr(self, name)
             if not isinstance(value, list | tuple):
-                raise UserError(f"Experiment.{name} must be a list, not {_say(value)}: write [...]")
+                raise UserError(f"Experiment.{name} must be a list, not {checks.said(value)}: write [...]")
             for item in value:
-                if not isinstance(item, kind):
-                    raise UserError(f"Experiment.{name} must hold {kind.__name__}s, not {_say(item)}")
+                checks.instance(f"each of Experiment.{name}", item, kind)
+        keys = [evaluator.key for evaluator in self.evaluators]
+        if len(set(keys)) < len(keys):
+            raise UserError(f"Experiment.evaluators need different keys to store their scores by, not {keys}")
 
     def build(self) -> tuple[Autoencoder, Probe | None]:
         """Return the model and the probe (None without labels), their weights drawn from `seed`.
@@ -99,16 +98,3 @@ class Experiment:
 
 _KINDS = {"dataset": Dataset, "encoder": Encoder, "decoder": Decoder, "likelihood": Likelihood, "probe": bool}
 _LISTS = {"regularizers": Regularizer, "evaluators": Evaluator}
-
-
-def _whole(name: str, value: object, at_least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise UserError(f"Experiment.{name} must be a whole number of at least {at_least}, not {value!r}")
-
-
-def _say(value: object) -> str:
-    if isinstance(value, int | float | str | None):
-        return repr(value)
-    if callable(value) and not hasattr(value, "parameters"):
-        return "a part that is not made: write @Name() with brackets"
-    return f"a {type(value).__name__}"

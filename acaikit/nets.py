@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from acaikit import checks
 from acaikit.errors import UserError
 from acaikit.types import Shape
 
@@ -61,12 +62,6 @@ class Decoder(nn.Module):
         """Make the layers between the two shapes, or raise `UserError` where they don't fit."""
 
 
-def _positive(**values: int) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"{name} must be a whole number of at least 1, not {value!r}")
-
-
 class ConvEncoder(Encoder):
     """The paper's encoder: 1x1 conv, `scales` blocks of two 3x3 convs and a 2x2 average pool, two closing convs.
 
@@ -82,7 +77,8 @@ class ConvEncoder(Encoder):
 
     def __init__(self, depth: int = 16, scales: int = 4, latent: int = 16) -> None:
         super().__init__()
-        _positive(depth=depth, scales=scales, latent=latent)
+        for name, size in {"depth": depth, "scales": scales, "latent": latent}.items():
+            checks.whole(f"ConvEncoder.{name}", size, at_least=1)
         self.depth, self.scales, self.latent = depth, scales, latent
         self.layers = nn.Sequential()
 
@@ -135,7 +131,8 @@ class ConvDecoder(Decoder):
 
     def __init__(self, depth: int = 16, scales: int = 4) -> None:
         super().__init__()
-        _positive(depth=depth, scales=scales)
+        for name, size in {"depth": depth, "scales": scales}.items():
+            checks.whole(f"ConvDecoder.{name}", size, at_least=1)
         self.depth, self.scales = depth, scales
         self.layers = nn.Sequential()
 

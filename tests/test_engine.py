@@ -227,6 +227,7 @@ def test_the_state_of_another_experiment_is_refused(other: Callable[[], Trainer]
         (1, 4, 1),
         (20, 5, 7),
         (30, 10, 4),
+        (18, 3, 10),
     ],
 )
 def test_evaluation_falls_where_a_multiple_is_passed_and_at_the_end(
@@ -296,13 +297,14 @@ class Weighing(Evaluator):
         return self.wanted
 
     def evaluate(self, trained: Trained) -> Result:
-        assert self.wanted and not torch.is_grad_enabled()
+        assert self.wanted and not torch.is_grad_enabled() and not trained.model.training
         weight = next(trained.model.encoder.parameters())
         return Result({"mean": weight.mean().item(), "size": weight.numel()})
 
 
 def test_scores_carry_the_evaluators_key() -> None:
-    t = trainer(evaluators=[Weighing(wanted=False), Weighing(), ProbeAccuracy(), Reconstruction()])
+    assert trainer(evaluators=[Weighing(wanted=False)]).evaluate() == {}
+    t = trainer(evaluators=[Weighing(), ProbeAccuracy(), Reconstruction()])
     assert list(t.evaluate()) == ["weighing/mean", "weighing/size", "probe/accuracy", "reconstruction/mse"]
     assert list(trainer(evaluators=[ProbeAccuracy(), Weighing()], probe=False).evaluate()) == [
         "weighing/mean",
@@ -323,6 +325,7 @@ def test_evaluation_changes_nothing() -> None:
     for _ in range(3):
         often.evaluate()
         assert same_state(often, never)
+        assert often.model.training
         for t in (often, never):
             t.step()
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Generator, Tensor
 
+from acaikit import checks
 from acaikit.data.base import Batch, Dataset, Split, Stream
-from acaikit.errors import UserError
 
 TURN = 2 * math.pi
 CHUNK = 512
@@ -106,8 +106,9 @@ class Lines(Dataset):
     classes = 10
 
     def __init__(self, height: int = 32, width: int = 32, test_size: int = 5000) -> None:
-        if min(height, width) < 4 or test_size < 2:
-            raise UserError("Lines.height and Lines.width must be at least 4, and Lines.test_size at least 2")
+        checks.whole("Lines.height", height, at_least=4)
+        checks.whole("Lines.width", width, at_least=4)
+        checks.whole("Lines.test_size", test_size, at_least=2)
         self.height, self.width, self.test_size = height, width, test_size
         self.shape = (1, height, width)
 

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from acaikit import checks
 from acaikit.data.base import Dataset
 from acaikit.errors import UserError
 from acaikit.model import Autoencoder
 from acaikit.probe import Probe
+from acaikit.registry import find
 from acaikit.types import Scores
 
 
@@ -100,13 +102,17 @@ class AlongPaths(Evaluator):
     Raises
     ------
     UserError
-        If `pairs` is below 1 or `steps` below 2.
+        If `pairs` is below 1, `steps` below 2, or no path is called `path`.
     """
 
     def __init__(self, pairs: int, steps: int, path: str) -> None:
         name = type(self).__name__
-        if pairs < 1 or steps < 2:
-            raise UserError(f"{name}.pairs must be at least 1, and {name}.steps at least 2")
+        checks.whole(f"{name}.pairs", pairs, at_least=1)
+        checks.whole(f"{name}.steps", steps, at_least=2)
+        try:
+            find(path, "paths")
+        except UserError as error:
+            raise UserError(f"{name}.path: {error}") from None
         self.pairs, self.steps, self.path = pairs, steps, path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from acaikit.errors import UserError
+from acaikit import checks
 from acaikit.evaluators.base import Evaluator, Result, Trained, spread
 
 
@@ -25,8 +25,7 @@ class Reconstruction(Evaluator):
     key = "reconstruction"
 
     def __init__(self, examples: int = 32) -> None:
-        if examples < 1:
-            raise UserError("Reconstruction.examples must be at least 1")
+        checks.whole("Reconstruction.examples", examples, at_least=1)
         self.examples = examples
 
     def fits(self, trained: Trained) -> bool:

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Generator, Tensor
 
+from acaikit import checks
 from acaikit.critics import Critic, EncoderCritic
-from acaikit.errors import UserError
 from acaikit.regularizer import Architecture, Regularizer
 from acaikit.types import Extras, Step
 
@@ -28,19 +28,18 @@ class ACAI(Regularizer):
     Raises
     ------
     UserError
-        If `weight` is negative or `gamma` lies outside [0, 1].
+        If `weight` is negative, `gamma` lies outside [0, 1] or `critic` is none.
     """
 
     critic: Critic
 
     def __init__(self, weight: float = 0.5, gamma: float = 0.2, critic: Critic | None = None) -> None:
         super().__init__()
-        if not weight >= 0:
-            raise UserError(f"ACAI.weight (lambda) must be at least 0, not {weight!r}")
-        if not 0 <= gamma <= 1:
-            raise UserError(f"ACAI.gamma must lie in [0, 1], not {gamma!r}")
+        checks.number("ACAI.weight (lambda)", weight, at_least=0)
+        checks.share("ACAI.gamma", gamma, one=True)
         self.weight, self.gamma = weight, gamma
         if critic is not None:
+            checks.instance("ACAI.critic", critic, Critic)
             self.critic = critic
 
     def build(self, architecture: Architecture) -> None:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from acaikit import checks
 from acaikit.critics import Critic, DenseCritic
-from acaikit.errors import UserError
 from acaikit.regularizer import Architecture, Regularizer
 from acaikit.types import Extras, Step
 
@@ -29,17 +29,17 @@ class AdversarialPrior(Regularizer):
     Raises
     ------
     UserError
-        If `weight` is negative.
+        If `weight` is negative or `critic` is none.
     """
 
     critic: Critic
 
     def __init__(self, weight: float = 1.0, critic: Critic | None = None) -> None:
         super().__init__()
-        if not weight >= 0:
-            raise UserError(f"AdversarialPrior.weight must be at least 0, not {weight!r}")
+        checks.number("AdversarialPrior.weight", weight, at_least=0)
         self.weight = weight
         self.critic = DenseCritic() if critic is None else critic
+        checks.instance("AdversarialPrior.critic", self.critic, Critic)
 
     def build(self, architecture: Architecture) -> None:
         """Make the critic's layers for the model's latents."""

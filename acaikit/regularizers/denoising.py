@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from acaikit.errors import UserError
+from acaikit import checks
 from acaikit.regularizer import Regularizer
 
 
@@ -25,8 +25,7 @@ class Denoising(Regularizer):
 
     def __init__(self, std: float = 1.0) -> None:
         super().__init__()
-        if not std >= 0:
-            raise UserError(f"Denoising.std must be at least 0, not {std!r}")
+        checks.number("Denoising.std", std, at_least=0)
         self.std = std
 
     def corrupt(self, x: Tensor, noise: Generator | None) -> Tensor:

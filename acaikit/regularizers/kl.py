@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Generator, Tensor
 
-from acaikit.errors import UserError
+from acaikit import checks
 from acaikit.nets import Linear
 from acaikit.regularizer import Architecture, Regularizer
 from acaikit.types import Emitted, Step
@@ -32,8 +32,7 @@ class KL(Regularizer):
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
-        if not weight >= 0:
-            raise UserError(f"KL.weight must be at least 0, not {weight!r}")
+        checks.number("KL.weight", weight, at_least=0)
         self.weight = weight
 
     def build(self, architecture: Architecture) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from acaikit.errors import UserError
+from acaikit import checks
 from acaikit.regularizer import Regularizer
 
 
@@ -25,8 +25,7 @@ class LatentDropout(Regularizer):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if not 0 <= p < 1:
-            raise UserError(f"LatentDropout.p must lie in [0, 1), not {p!r}")
+        checks.share("LatentDropout.p", p, one=False)
         self.p = p
 
     def emit(self, z: Tensor, noise: Generator | None) -> Tensor:

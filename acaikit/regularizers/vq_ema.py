@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Generator, Tensor, nn
 
-from acaikit.errors import UserError
+from acaikit import checks
 from acaikit.nets import Linear
 from acaikit.regularizer import Architecture, Regularizer
 from acaikit.types import Emitted, Step
@@ -49,12 +49,10 @@ class VQEMA(Regularizer):
         self, weight: float = 10.0, entries: int = 2**14, vectors: int = 10, hidden: int = 512, decay: float = 0.999
     ) -> None:
         super().__init__()
-        if min(entries, vectors, hidden) < 1:
-            raise UserError("VQEMA.entries, VQEMA.vectors and VQEMA.hidden must be at least 1")
-        if not weight >= 0:
-            raise UserError(f"VQEMA.weight (beta) must be at least 0, not {weight!r}")
-        if not 0 <= decay < 1:
-            raise UserError(f"VQEMA.decay must lie in [0, 1), not {decay!r}")
+        checks.number("VQEMA.weight (beta)", weight, at_least=0)
+        for name, size in {"entries": entries, "vectors": vectors, "hidden": hidden}.items():
+            checks.whole(f"VQEMA.{name}", size, at_least=1)
+        checks.share("VQEMA.decay", decay, one=False)
         self.weight, self.entries, self.vectors, self.hidden, self.decay = weight, entries, vectors, hidden, decay
 
     def build(self, architecture: Architecture) -> None:

@@ -41,5 +41,5 @@ def test_settings(tiny: Callable[..., Trained]) -> None:
     assert Reconstruction.key == "reconstruction"
     assert Reconstruction(examples=4).protocol == {"evaluator": "Reconstruction", "examples": 4}
     assert Reconstruction().fits(tiny(probe=False))
-    with pytest.raises(UserError, match="examples must be at least 1"):
+    with pytest.raises(UserError, match=r"Reconstruction.examples must be a whole number of at least 1, not 0"):
         Reconstruction(examples=0)

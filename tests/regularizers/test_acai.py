@@ -98,11 +98,11 @@ def test_critic_can_be_given() -> None:
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan")])
 def test_weight_must_not_be_negative(weight: float) -> None:
-    with pytest.raises(UserError, match=rf"ACAI.weight \(lambda\) must be at least 0, not {weight}"):
+    with pytest.raises(UserError, match=rf"ACAI.weight \(lambda\) must be a number of at least 0, not {weight}"):
         ACAI(weight=weight)
 
 
 @pytest.mark.parametrize("gamma", [-0.1, 1.1, float("nan")])
 def test_gamma_must_be_a_share(gamma: float) -> None:
-    with pytest.raises(UserError, match=rf"ACAI.gamma must lie in \[0, 1\], not {gamma}"):
+    with pytest.raises(UserError, match=rf"ACAI.gamma must be a number in \[0, 1\], not {gamma}"):
         ACAI(gamma=gamma)

@@ -74,5 +74,5 @@ def test_critic_can_be_given() -> None:
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan")])
 def test_weight_must_not_be_negative(weight: float) -> None:
-    with pytest.raises(UserError, match=f"AdversarialPrior.weight must be at least 0, not {weight}"):
+    with pytest.raises(UserError, match=f"AdversarialPrior.weight must be a number of at least 0, not {weight}"):
         AdversarialPrior(weight=weight)

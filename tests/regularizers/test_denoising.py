@@ -38,5 +38,5 @@ def test_the_papers_noise_is_the_default() -> None:
 
 @pytest.mark.parametrize("std", [-0.1, float("nan")])
 def test_std_must_not_be_negative(std: float) -> None:
-    with pytest.raises(UserError, match=f"Denoising.std must be at least 0, not {std}"):
+    with pytest.raises(UserError, match=f"Denoising.std must be a number of at least 0, not {std}"):
         Denoising(std=std)

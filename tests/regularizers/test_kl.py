@@ -86,5 +86,5 @@ def test_loss_is_the_divergence(weight: float) -> None:
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan")])
 def test_weight_must_not_be_negative(weight: float) -> None:
-    with pytest.raises(UserError, match=f"KL.weight must be at least 0, not {weight}"):
+    with pytest.raises(UserError, match=f"KL.weight must be a number of at least 0, not {weight}"):
         KL(weight=weight)

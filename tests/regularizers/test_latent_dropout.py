@@ -46,5 +46,5 @@ def test_the_papers_share_is_the_default() -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, float("nan")])
 def test_p_must_be_a_share_below_one(p: float) -> None:
-    with pytest.raises(UserError, match=rf"LatentDropout.p must lie in \[0, 1\), not {p}"):
+    with pytest.raises(UserError, match=rf"LatentDropout.p must be a number in \[0, 1\), not {p}"):
         LatentDropout(p)

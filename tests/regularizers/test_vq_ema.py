@@ -130,12 +130,12 @@ def test_the_papers_sizes_are_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"entries": 0}, "VQEMA.entries, VQEMA.vectors and VQEMA.hidden must be at least 1"),
-        ({"vectors": 0}, "must be at least 1"),
-        ({"hidden": -1}, "must be at least 1"),
-        ({"weight": -0.1}, r"VQEMA.weight \(beta\) must be at least 0, not -0.1"),
-        ({"decay": 1.0}, r"VQEMA.decay must lie in \[0, 1\), not 1.0"),
-        ({"decay": -0.1}, r"VQEMA.decay must lie in \[0, 1\), not -0.1"),
+        ({"entries": 0}, "VQEMA.entries must be a whole number of at least 1, not 0"),
+        ({"vectors": 2.5}, "VQEMA.vectors must be a whole number of at least 1, not 2.5"),
+        ({"hidden": -1}, "VQEMA.hidden must be a whole number of at least 1, not -1"),
+        ({"weight": -0.1}, r"VQEMA.weight \(beta\) must be a number of at least 0, not -0.1"),
+        ({"decay": 1.0}, r"VQEMA.decay must be a number in \[0, 1\), not 1.0"),
+        ({"decay": -0.1}, r"VQEMA.decay must be a number in \[0, 1\), not -0.1"),
     ],
 )
 def test_arguments_out_of_range(argument: dict[str, float], message: str) -> None:
