@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import torch
+
+from acaikit import registry
 
 torch.set_num_threads(1)
 
@@ -17,3 +21,39 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data (../shared/data) are not here")
     return folder
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Install distributions for the length of a test, as pip lays them out: modules and a dist-info folder.
+
+    ``install("acai-l2", "1.0", {"regularizers": {"L2": "l2:L2"}}, {"l2.py": source})`` returns the folder, which is on
+    `sys.path`; as PYTHONPATH it serves another process.
+    """
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+    modules = set(sys.modules)
+
+    def make(
+        name: str, version: str, points: Mapping[str, Mapping[str, str]], files: Mapping[str, str | bytes] | None = None
+    ) -> Path:
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        groups = [
+            "\n".join([f"[acaikit.{kind}]", *(f"{n} = {v}" for n, v in made.items())]) for kind, made in points.items()
+        ]
+        (info / "entry_points.txt").write_text("\n".join(groups) + "\n")
+        for path, source in (files or {}).items():
+            (site / path).parent.mkdir(parents=True, exist_ok=True)
+            (site / path).write_bytes(source if isinstance(source, bytes) else source.encode())
+        registry.parts.cache_clear()
+        return site
+
+    registry.parts.cache_clear()
+    yield make
+    registry.parts.cache_clear()
+    for new in set(sys.modules) - modules:
+        if str(getattr(sys.modules[new], "__file__", "")).startswith(str(site)):
+            del sys.modules[new]

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from acaikit import registry
+from acaikit.errors import UserError
+from acaikit.registry import KINDS, OURS, find, load, parts, unknown
+
+Install = Callable[..., Path]
+
+
+def test_our_own_parts_come_first_and_load(install: Install) -> None:
+    install("aaa", "1", {"encoders": {"A": "a:A"}, "paths": {"a": "a:a"}})
+    ours = [part for part in parts() if part.distribution == OURS]
+    assert list(parts()[: len(ours)]) == ours
+    assert {part.kind for part in ours} == {"experiments", *KINDS}
+    for part in ours:
+        assert part.load().__name__ == part.name
+
+
+def test_scanning_imports_nothing(install: Install) -> None:
+    site = install(
+        "acai-loud", "1", {"regularizers": {"Loud": "loud:Loud"}}, {"loud.py": "raise SystemExit('imported')"}
+    )
+    script = """
+import json, sys
+from acaikit.registry import find, parts
+parts(), find("Loud"), find("ACAI")
+print(json.dumps(sorted(sys.modules)))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = json.loads(ran.stdout)
+    assert "acaikit.registry" in modules
+    assert not {"loud", "torch", "numpy", "gin", "acaikit.regularizers"} & set(modules)
+
+
+@pytest.mark.parametrize("name", ["ACAI", "regularizers.ACAI", "acaikit.regularizers.ACAI"])
+def test_a_part_is_found_by_any_end_of_its_full_name(name: str) -> None:
+    part = find(name)
+    assert part.full_name == "acaikit.regularizers.ACAI"
+    assert find(name, "regularizers") == part
+    assert load("regularizers", name).__name__ == "ACAI"
+
+
+@pytest.mark.parametrize("name", ["CAI", "", ".", "rs.ACAI", "acaikit.regularizers", "ACAI.", "acaikit.critics.ACAI"])
+def test_half_a_name_is_no_name(name: str) -> None:
+    with pytest.raises(UserError, match="no part is called"):
+        find(name)
+
+
+def test_a_bare_name_of_ours_keeps_its_meaning(install: Install) -> None:
+    install("acai-shadow", "2.0", {"regularizers": {"ACAI": "shadow:ACAI", "Own": "shadow:Own"}})
+    assert find("ACAI").distribution == OURS
+    assert find("regularizers.ACAI").distribution == OURS
+    assert find("acai_shadow.regularizers.ACAI").distribution == "acai-shadow"
+    assert find("Own").full_name == "acai_shadow.regularizers.Own"
+    assert find("Own").version == "2.0"
+
+
+def test_two_plugins_with_one_name_are_both_named(install: Install) -> None:
+    install("acai-one", "1.0", {"paths": {"arc": "one:arc"}})
+    install("acai-two", "2.0", {"paths": {"arc": "two:arc"}})
+    with pytest.raises(UserError, match=r"'arc' is ambiguous") as caught:
+        find("arc")
+    for said in ("acai_one.paths.arc (from acai-one 1.0)", "acai_two.paths.arc (from acai-two 2.0)"):
+        assert said in str(caught.value)
+    assert find("acai_two.paths.arc").distribution == "acai-two"
+
+
+def test_one_name_in_two_kinds(install: Install) -> None:
+    install("acai-both", "1.0", {"critics": {"Both": "both:Critic"}, "regularizers": {"Both": "both:Regularizer"}})
+    with pytest.raises(UserError, match="ambiguous"):
+        find("Both")
+    assert find("Both", "critics").entry_point.value == "both:Critic"
+    assert find("regularizers.Both").entry_point.value == "both:Regularizer"
+
+
+def test_other_groups_and_kinds_are_left_alone(install: Install) -> None:
+    before = parts()
+    install("acai-other", "1.0", {"spaceships": {"ACAI": "no:no"}, "regularizers.more": {"ACAI": "no:no"}})
+    assert parts() == before
+
+
+def test_an_install_that_is_seen_twice_counts_once(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("acai-twice", "2.0", {"paths": {"arc": "first:arc"}})
+    old = tmp_path / "old"
+    (old / "acai_twice-1.0.dist-info").mkdir(parents=True)
+    (old / "acai_twice-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: acai-twice\nVersion: 1.0\n"
+    )
+    (old / "acai_twice-1.0.dist-info" / "entry_points.txt").write_text("[acaikit.paths]\narc = second:arc\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(old)])
+    assert find("arc").version == "2.0"
+
+
+def test_left_overs_without_a_name_are_passed_over(install: Install) -> None:
+    site = install("acai-gone", "1.0", {"paths": {"gone": "gone:gone"}})
+    (site / "acai_gone-1.0.dist-info" / "METADATA").unlink()
+    registry.parts.cache_clear()
+    with pytest.raises(UserError, match="no part is called 'gone'"):
+        find("gone")
+    assert find("ACAI").distribution == OURS
+
+
+@pytest.mark.parametrize(
+    ("files", "value", "reason"),
+    [
+        ({}, "not_there:Part", "ModuleNotFoundError: No module named 'not_there'"),
+        (
+            {"needs.py": "import not_there\nclass Part: ..."},
+            "needs:Part",
+            "ModuleNotFoundError: No module named 'not_there'",
+        ),
+        ({"raises.py": "1 / 0"}, "raises:Part", "ZeroDivisionError: division by zero"),
+        ({"empty.py": ""}, "empty:Part", "AttributeError: module 'empty' has no attribute 'Part'"),
+        ({"exits.py": "raise SystemExit('bye')"}, "exits:Part", "SystemExit: bye"),
+        ({"wrong.py": "class Part(:"}, "wrong:Part", "SyntaxError"),
+        ({}, "no entry point at all", "AttributeError"),
+    ],
+)
+def test_a_broken_part_names_its_distribution_and_the_cause(
+    install: Install, files: dict[str, str], value: str, reason: str
+) -> None:
+    install("acai-broken", "0.3", {"regularizers": {"Broken": value}}, files)
+    with pytest.raises(UserError) as caught:
+        load("regularizers", "Broken")
+    said = f"Broken ({value}, from acai-broken 0.3) can't be imported: {reason}"
+    assert str(caught.value).startswith(said)
+    assert caught.value.__cause__ is not None
+
+
+def test_a_broken_part_does_not_touch_the_others(install: Install) -> None:
+    install(
+        "acai-broken",
+        "0.3",
+        {"regularizers": {"Broken": "not_there:Part", "Fine": "fine:Fine"}},
+        {"fine.py": "Fine = 5"},
+    )
+    assert load("regularizers", "Fine") == 5
+    assert load("paths", "lerp").__name__ == "lerp"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("ACIA", None, "no part is called 'ACIA': did you mean ACAI?"),
+        ("acai", "regularizers", "no regularizer is called 'acai': did you mean ACAI?"),
+        ("slrep", "paths", "no path is called 'slrep': did you mean slerp or lerp?"),
+        ("xyzzy", "paths", "no path is called 'xyzzy'; known: lerp, slerp"),
+        ("MSE", "paths", "no path is called 'MSE'; known: lerp, slerp"),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest_or_all(name: str, kind: str | None, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        find(name, kind)
+    assert str(caught.value) == said
+
+
+def test_unknown_where_nothing_is_known() -> None:
+    assert unknown("no scope is called", "a", []) == "no scope is called 'a'; known: none"
