@@ -72,6 +72,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_temporary(path: Path) -> bool:
+    """Say whether a name is that of a temporary file: a live writer's, or one that a killed process left."""
+    return _TEMP.fullmatch(path.name) is not None
+
+
 def remove_stale(folder: Path) -> list[Path]:
     """Remove the temporary files that a killed process left in a folder.
 
@@ -90,7 +95,7 @@ def remove_stale(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    stale = sorted(path for path in folder.iterdir() if _TEMP.fullmatch(path.name))
+    stale = sorted(path for path in folder.iterdir() if is_temporary(path))
     for path in stale:
         path.unlink(missing_ok=True)
     return stale

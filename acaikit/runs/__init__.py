@@ -1,0 +1,1 @@
+"""Runs: experiments that live in a run directory."""

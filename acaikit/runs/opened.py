@@ -1,0 +1,120 @@
+"""A run opened for reading: its model, metrics and config. Nothing is written and no lock is taken."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.metrics import read_metrics
+from acaikit.artifacts.rundir import RunDir
+from acaikit.config import build, read_resolved
+from acaikit.errors import RunError
+from acaikit.evaluators.base import Trained
+from acaikit.experiment import Experiment
+from acaikit.model import Autoencoder
+from acaikit.probe import Probe
+
+
+class OpenRun:
+    """A run directory, read-only.
+
+    Attributes
+    ----------
+    path : Path
+        The run directory.
+    config : str
+        The resolved recipe, as gin text.
+    info : dict
+        What ``run.h5`` holds: config, overrides, provenance.
+    experiment : Experiment
+        What the config describes.
+    step, samples, budget : int
+        The checkpoint's optimizer steps and training examples shown, and how many are to be shown in all.
+    notes : list of str
+        A line about each newer checkpoint that was passed over because it is damaged.
+    """
+
+    def __init__(self, path: Path, step: int | None = None, device: torch.device | str = "cpu") -> None:
+        self.path, self.directory, self.device = path, RunDir(path), torch.device(device)
+        self.info: dict[str, Any] = self.directory.read_run()
+        self.config: str = self.info["resolved"]
+        self.experiment: Experiment = build(read_resolved(self.config, f"{path}/run.h5"))
+        self.checkpoints = Checkpoints(self.directory.checkpoints, self.info["run_id"])
+        self.notes: list[str] = []
+        self.step, self._state = self._load(step)
+        self.samples: int = self._state["samples"]
+        self.budget: int = self._state["budget"]
+
+    def _load(self, step: int | None) -> tuple[int, dict[str, Any]]:
+        if step is None:
+            latest = self.checkpoints.latest(report=self.notes.append)
+            if latest is None:
+                raise RunError("\n".join([f"{self.path} has no checkpoint yet that can be read", *self.notes]))
+            return latest[0], cast("dict[str, Any]", latest[1])
+        if step not in self.checkpoints.steps():
+            have = ", ".join(map(str, self.checkpoints.steps())) or "none"
+            raise RunError(f"{self.path} has no checkpoint of step {step}; those kept: {have}")
+        return step, cast("dict[str, Any]", self.checkpoints.load(step))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent."""
+        return self.samples >= self.budget
+
+    @cached_property
+    def _modules(self) -> tuple[Autoencoder, Probe | None]:
+        model, probe = self.experiment.build()
+        model.load_state_dict(self._state["model"])
+        if probe is not None:
+            probe.load_state_dict(self._state["probe"])
+        for module in (model, probe):
+            if module is not None:
+                module.to(self.device).requires_grad_(False).eval()
+        return model, probe
+
+    @property
+    def model(self) -> Autoencoder:
+        """The trained model; latents are deterministic unless a sample is asked for."""
+        return self._modules[0]
+
+    @property
+    def probe(self) -> Probe | None:
+        """The tandem probe, where the run has one."""
+        return self._modules[1]
+
+    @property
+    def trained(self) -> Trained:
+        """What evaluators look at."""
+        return Trained(self.model, self.probe, self.experiment.dataset)
+
+    def metrics(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the metrics table: int64 ``step``; every loss and score as float64, NaN where not measured."""
+        return read_metrics(self.directory.metrics)
+
+
+def open_run(path: str | os.PathLike[str], step: int | None = None, device: torch.device | str = "cpu") -> OpenRun:
+    """Open a run directory for reading; safe while the run is training.
+
+    Parameters
+    ----------
+    path : str or path
+        The run directory.
+    step : int, optional
+        Which checkpoint; the newest that passes its checks, if left out.
+    device : torch.device or str
+        Where to put the model.
+
+    Raises
+    ------
+    RunError
+        If it is no run, or has no such checkpoint.
+    ConfigError
+        If its config names parts that are not installed.
+    """
+    return OpenRun(Path(path), step, device)

@@ -1,0 +1,68 @@
+"""What a run remembers about where it came from, and what its bits depend on."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import uuid
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acaikit import registry
+from acaikit.config import Config
+from acaikit.config.resolve import names
+
+LIBRARIES = ("acaikit", "torch", "numpy", "h5py", "gin-config")
+
+
+def fingerprint(device: torch.device) -> dict[str, Any]:
+    """Return what a resumed run's bits depend on beside its checkpoint: machine, torch, threads."""
+    return {
+        "torch": version("torch"),
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def describe(config: Config, overrides: list[str], seed: int, device: torch.device) -> dict[str, Any]:
+    """Return what ``run.h5`` says of a new run, a run id of its own included."""
+    return {
+        "run_id": uuid.uuid4().hex,
+        "resolved": config.resolved,
+        "sources": dict(config.sources),
+        "overrides": list(overrides),
+        "seed": seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "plugins": plugins(config),
+        "git_commit": _commit(),
+        "fingerprint": fingerprint(device),
+    }
+
+
+def plugins(config: Config) -> dict[str, str]:
+    """Return the distributions, with versions, whose parts the config names."""
+    parts = [registry.find(name) for name in names(config)]
+    return {part.distribution: part.version for part in sorted(parts, key=lambda p: p.distribution)}
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout that acaikit itself runs from, if it is one."""
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        tracked = subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", __file__], capture_output=True, check=False
+        )
+        if tracked.returncode:
+            return None
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from acaikit.artifacts.rundir import RunDir
+from acaikit.config import Config
+from acaikit.registry import parts
+from acaikit.runs import provenance
+from acaikit.runs.provenance import describe, fingerprint, plugins
+
+Recipe = Callable[..., Config]
+CPU = torch.device("cpu")
+
+
+def test_what_a_run_remembers(recipe: Recipe, tmp_path: Path) -> None:
+    config = recipe("acai", "Experiment.seed = 3")
+    info = describe(config, ["Experiment.seed = 3"], 3, CPU)
+    assert info["resolved"] == config.resolved
+    assert info["overrides"] == ["Experiment.seed = 3"]
+    assert info["seed"] == 3
+    assert (tmp_path / "tiny.gin").read_text() in info["sources"].values()
+    assert abs(datetime.fromisoformat(info["created"]) - datetime.now(UTC)) < timedelta(minutes=5)
+    assert info["python"] == platform.python_version()
+    assert info["libraries"] == {name: version(name) for name in ("acaikit", "torch", "numpy", "h5py", "gin-config")}
+    assert info["plugins"] == {"acaikit": version("acaikit")}
+    assert info["fingerprint"] == fingerprint(CPU)
+    directory = RunDir(tmp_path / "run")
+    directory.write_run(info)
+    assert directory.read_run() == info
+
+
+def test_every_run_has_an_id_of_its_own(recipe: Recipe) -> None:
+    ids = {describe(recipe(), [], 0, CPU)["run_id"] for _ in range(5)}
+    assert len(ids) == 5
+
+
+def test_the_fingerprint_follows_the_threads() -> None:
+    threads = torch.get_num_threads()
+    before = fingerprint(CPU)
+    assert (before["device"], before["threads"], before["torch"]) == ("cpu", threads, version("torch"))
+    try:
+        torch.set_num_threads(threads + 1)
+        assert fingerprint(CPU) == {**before, "threads": threads + 1}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_plugins_are_those_that_the_recipe_names(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = SimpleNamespace(distribution="others-kit", version="1.2")
+    find = provenance.registry.find
+    monkeypatch.setattr(
+        provenance.registry, "find", lambda name: foreign if name.endswith((".ACAI", ".Lines")) else find(name)
+    )
+    assert any(part.name == "ACAI" for part in parts())
+    assert list(plugins(recipe("acai")).items()) == [("acaikit", version("acaikit")), ("others-kit", "1.2")]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_commit_is_that_of_the_checkout_acaikit_is_tracked_in(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*command: str) -> str:
+        said = subprocess.run(
+            ["git", "-C", tmp_path, "-c", "user.name=t", "-c", "user.email=t@example.org", *command],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return said.stdout.strip()
+
+    def commit() -> str | None:
+        return describe(config, [], 0, CPU)["git_commit"]
+
+    config = recipe()
+    module = tmp_path / "provenance.py"
+    module.touch()
+    monkeypatch.setattr(provenance, "__file__", str(module))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit() is None  # no checkout
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "-m", "a")
+    assert commit() is None  # a checkout of something else, with acaikit installed inside it
+    git("add", "provenance.py")
+    git("commit", "--quiet", "-m", "b")
+    assert commit() == git("rev-parse", "HEAD")
+    monkeypatch.setenv("PATH", "")
+    assert commit() is None  # no git
