@@ -1,0 +1,34 @@
+"""The command line. Commands are thin: they parse, call and print; what they need is imported when they run."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from acaikit.cli import evaluate, listing, run, show
+from acaikit.cli.terminal import fail
+from acaikit.errors import UserError
+
+app = typer.Typer(
+    name="acaikit",
+    help="Train, resume and evaluate autoencoders, and look at what lies between two points of a latent space.",
+    epilog="Begin with: acaikit run quickstart",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+run.register(app)
+evaluate.register(app)
+show.register(app)
+listing.register(app)
+
+
+def main() -> None:
+    """Run the command line: a user's mistake is one message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        fail(str(error))
+        sys.exit(2)

@@ -1,0 +1,79 @@
+"""Arguments and options that several commands share, and what they do."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from acaikit.errors import UserError
+
+
+class DeviceName(StrEnum):
+    """Where to train."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Return the shipped recipes that begin so, for shell completion."""
+    from acaikit.recipes import shipped
+
+    return [name for name in shipped() if name.startswith(incomplete)]
+
+
+Recipe = Annotated[
+    str,
+    typer.Argument(
+        help="A .gin file, or the name of a shipped recipe.", autocompletion=complete_recipe, show_default=False
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="BINDING", help="A binding that stands above the recipe's, such as ACAI.weight=1.0."),
+]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory.", show_default=False)]
+DataDir = Annotated[
+    Path | None, typer.Option(help="The folder of datasets.", show_default="ACAIKIT_DATA, else the user's cache")
+]
+Device = Annotated[DeviceName, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's own choice")]
+MaxTime = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Stop in good order after this time, such as 45s, 30m or 2h.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def apply(data_dir: Path | None, threads: int | None = None) -> None:
+    """Make the data folder and the number of threads hold for this process."""
+    if data_dir is not None:
+        if not data_dir.is_dir():
+            raise UserError(f"--data-dir {data_dir} is no folder")
+        os.environ["ACAIKIT_DATA"] = str(data_dir)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def pick(device: DeviceName) -> str:
+    """Return "cpu" or "cuda"."""
+    import torch
+
+    available = torch.cuda.is_available()
+    if device is DeviceName.cuda and not available:
+        raise UserError("--device cuda: torch sees no GPU here; use --device cpu, or install a CUDA build of torch")
+    return "cuda" if available and device is not DeviceName.cpu else "cpu"
+
+
+def seconds(max_time: str | None) -> float | None:
+    """Return the seconds that --max-time says."""
+    from acaikit.runs.stopping import parse_duration
+
+    return None if max_time is None else parse_duration(max_time)

@@ -1,0 +1,166 @@
+"""``acaikit run`` and ``acaikit resume``."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from acaikit.cli import options
+from acaikit.cli.terminal import out, print_json, say
+
+if TYPE_CHECKING:
+    from acaikit.runs.session import Session
+    from acaikit.runs.stopping import Stopper
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("run", epilog="Example: acaikit run quickstart --set ACAI.weight=1.0 --seed 3")(run)
+    app.command("resume", epilog="Example: acaikit resume runs/quickstart-s0 --samples 262144")(resume)
+
+
+def run(
+    recipe: options.Recipe,
+    overrides: options.Overrides = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The run's seed (Experiment.seed).", show_default="the recipe's")
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="The run directory.", show_default="runs/<recipe>-s<seed>")
+    ] = None,
+    data_dir: options.DataDir = None,
+    device: options.Device = options.DeviceName.auto,
+    threads: options.Threads = None,
+    max_time: options.MaxTime = None,
+    quiet: options.Quiet = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and build everything, train nothing.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train a recipe, or continue it where it stopped.
+
+    An unfinished run of the same experiment in the run directory is continued; a finished one is left as it is.
+    """
+    from acaikit.cli import describe
+    from acaikit.config import build, read_recipe
+    from acaikit.recipes import locate
+    from acaikit.runs.session import check, open_session
+    from acaikit.runs.stopping import Stopper
+
+    options.apply(data_dir, threads)
+    bindings = [*(overrides or []), *([f"Experiment.seed = {seed}"] if seed is not None else [])]
+    config = read_recipe(recipe, bindings)
+    experiment = build(config)
+    path = directory or Path("runs") / f"{locate(recipe).stem}-s{experiment.seed}"
+    chosen = options.pick(device)
+    if dry_run:
+        check(path, config)
+        describe.show(describe.of_config(config, experiment), as_json)
+        if not as_json:
+            say(f"nothing was trained; without --dry-run this runs in {path} on {chosen}", out)
+        return
+    with (
+        Stopper(options.seconds(max_time)) as stopper,
+        open_session(path, config=config, overrides=bindings, device=chosen, say=say) as session,
+    ):
+        _train(session, stopper, data_dir, quiet, as_json)
+
+
+def resume(
+    run_dir: options.RunDirectory,
+    samples: Annotated[int | None, typer.Option(min=1, help="A larger budget than the run has, in samples.")] = None,
+    data_dir: options.DataDir = None,
+    device: options.Device = options.DeviceName.auto,
+    threads: options.Threads = None,
+    max_time: options.MaxTime = None,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Continue a run from its last checkpoint, bit for bit; with --samples, beyond its budget."""
+    from acaikit.runs.session import open_session
+    from acaikit.runs.stopping import Stopper
+
+    options.apply(data_dir, threads)
+    with (
+        Stopper(options.seconds(max_time)) as stopper,
+        open_session(run_dir, device=options.pick(device), say=say) as session,
+    ):
+        if samples is not None:
+            session.extend(samples)
+        _train(session, stopper, data_dir, quiet, as_json)
+
+
+def _train(session: Session, stopper: Stopper, data_dir: Path | None, quiet: bool, as_json: bool) -> None:
+    from acaikit.report.progress import Reporter
+    from acaikit.runs.session import State
+
+    trainer, path = session.trainer, session.directory.path
+    console = Console(quiet=quiet or as_json)
+    again = f"acaikit resume {path}{_option(data_dir)}"
+    if session.state is State.FINISHED:
+        say(f"{path} is finished ({trainer.samples:,} samples); more with: {again} --samples N", console)
+        _conclude(session, console, data_dir, as_json, pictures=False)
+        return
+    if session.state is State.UNFINISHED:
+        say(f"continuing {path} from {trainer.samples:,} samples", console)
+    else:
+        say(f"training in {path} on {trainer.device}, seed {trainer.experiment.seed}", console)
+    with Reporter(console, trainer) as reporter:
+        session.train([reporter], stopper)
+    if trainer.finished:
+        _conclude(session, console, data_dir, as_json, pictures=True)
+        return
+    saved = "saved" if session.saved else "NOT saved"
+    say(f"stopped at {trainer.samples:,} of {trainer.budget:,} samples, {saved}; continue with: {again}", console)
+    if as_json:
+        print_json(_summary(session, []))
+    if stopper.signal is not None:
+        raise typer.Exit(130 if stopper.signal == signal.SIGINT else 143)
+
+
+def _conclude(session: Session, console: Console, data_dir: Path | None, as_json: bool, pictures: bool) -> None:
+    from acaikit.report.pictures import draw
+    from acaikit.report.tables import scores_table
+
+    trainer, path = session.trainer, session.directory.path
+    files: list[Path] = []
+    if pictures:
+        title = f"{path.name} · {trainer.samples:,} samples"
+        files = draw(trainer.trained, session.directory.figures, title)
+    if as_json:
+        print_json(_summary(session, files))
+        return
+    console.print(scores_table(session.metrics.read()))
+    for file in files:
+        say(f"picture: {file}", console)
+    console.print("next:")
+    commands = {
+        f"acaikit eval {path}{_option(data_dir)}": "measure again, in full",
+        f"acaikit show {path}": "what was run, and with what",
+        f"acaikit resume {path} --samples {2 * trainer.budget}{_option(data_dir)}": "train on",
+    }
+    for command, what in commands.items():
+        say(f"  {command:{max(map(len, commands))}}  # {what}", console)
+
+
+def _summary(session: Session, files: list[Path]) -> dict[str, object]:
+    from acaikit.report.tables import reported
+
+    trainer = session.trainer
+    return {
+        "run": str(session.directory.path),
+        "step": trainer.steps,
+        "samples": trainer.samples,
+        "budget": trainer.budget,
+        "finished": trainer.finished,
+        "scores": reported(session.metrics.read()),
+        "figures": [str(file) for file in files],
+    }
+
+
+def _option(data_dir: Path | None) -> str:
+    """Return the option that a command printed for later needs, where this one was given it."""
+    return "" if data_dir is None else f" --data-dir {data_dir}"

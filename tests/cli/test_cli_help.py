@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from acaikit.cli import app
+
+COMMANDS = sorted(typer.main.get_command(app).commands)
+
+
+def test_the_commands() -> None:
+    assert COMMANDS == ["eval", "list", "resume", "run", "show"]
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_names_every_command_and_where_to_begin(acaikit, flag: str) -> None:
+    out = acaikit(flag).out
+    for command in COMMANDS:
+        assert re.search(rf"^\W*{command}\s+\w", out, re.MULTILINE)
+    assert "Begin with: acaikit run quickstart" in out
+
+
+def test_no_arguments_show_the_help(acaikit) -> None:
+    ran = acaikit(code=2)
+    assert "Begin with" in ran.out + ran.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example_that_works(acaikit, finished, command: str) -> None:
+    ran = acaikit(command, "--help")
+    example = re.search(r"Example: acaikit (.*)", ran.out)
+    assert example
+    words = shlex.split(example[1])
+    assert words[0] == command
+    extra = {"run": ["--dry-run"], "resume": ["--max-time", "0"]}.get(command, [])
+    acaikit(*[str(finished) if word.startswith("runs/") else word for word in words], *extra)
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["run", "--help"], ["list"], ["list", "--json"], ["show", "--no-such-option"]]
+)
+def test_quick_commands_import_nothing_heavy(args: list[str]) -> None:
+    script = """
+import json, sys
+from acaikit.cli import main
+sys.argv = ["acaikit", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+    ran = subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, check=False)
+    modules = set(json.loads(ran.stderr.splitlines()[-1]))
+    assert "acaikit.registry" in modules
+    assert not {"torch", "sklearn", "matplotlib", "numpy", "scipy", "h5py", "gin"} & modules
+
+
+def test_shell_completion_of_recipes_and_kinds() -> None:
+    from acaikit.cli.listing import _complete_kind
+    from acaikit.cli.options import complete_recipe
+
+    assert complete_recipe("quick") == ["quickstart", "quickstart_baseline"]
+    assert _complete_kind("re") == ["regularizers"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["trian"], "No such command"),
+        (["run"], "Missing argument"),
+        (["run", "quickstart", "--sead", "3"], "--seed"),
+        (["run", "quickstart", "--seed", "x"], "--seed"),
+        (["run", "quickstart", "--device", "tpu"], "'cpu', 'cuda'"),
+        (["run", "quickstart", "--threads", "0"], "--threads"),
+        (["list", "paths", "more"], "unexpected extra argument"),
+    ],
+)
+def test_misused_commands(acaikit, args: list[str], said: str) -> None:
+    assert said in acaikit(*args, code=2).err
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"), [(["list", "paths"], 0, ""), (["show", "quikstart"], 2, "error: there is no file")]
+)
+def test_exit_codes_of_the_module(args: list[str], code: int, said: str) -> None:
+    ran = subprocess.run([sys.executable, "-m", "acaikit", *args], capture_output=True, text=True, check=False)
+    assert ran.returncode == code
+    assert ran.stderr.startswith(said)
+    assert "Traceback" not in ran.stderr
+    assert bool(ran.stdout) == (code == 0)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import acaikit as package
+from acaikit.experiment import Experiment
+from acaikit.testing import check_regularizer
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def sparse(install: Install) -> Path:
+    """The README's own example of a plugin, installed; returns the folder it is in."""
+    source = next(s for s in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class Sparse" in s)
+    project = tomllib.loads(next(re.finditer(r"```toml\n(\[project\].*?)```", README, re.DOTALL))[1])["project"]
+    points = {group.removeprefix("acaikit."): made for group, made in project["entry-points"].items()}
+    return install(project["name"], project["version"], points, {"sparse.py": source})
+
+
+def test_it_is_listed_with_its_version(acaikit, sparse) -> None:
+    told = json.loads(acaikit("list", "regularizers", "--json").out)["parts"]
+    assert told[-1] == {
+        "kind": "regularizers",
+        "name": "Sparse",
+        "distribution": "acaikit-sparse",
+        "version": "0.1",
+        "description": "An L1 penalty on the latent.",
+        "parameters": {"weight": "0.001"},
+        "broken": None,
+    }
+    assert "acaikit-sparse 0.1" in acaikit("list").out
+
+
+def test_a_recipe_can_name_it_beside_others(acaikit, sparse, tiny) -> None:
+    command = re.search(r'acaikit (run quickstart --set "Experiment.regularizers .*?) --dir', README)
+    assert command
+    words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command[1])]
+    ran = acaikit(*words, *tiny, "--dir", "r")
+    assert "Sparse " in ran.out
+    told = json.loads(acaikit("show", "r", "--json").out)
+    assert told["plugins"].keys() == {"acaikit", "acaikit-sparse"}
+    assert told["plugins"]["acaikit-sparse"] == "0.1"
+    assert "acaikit_sparse.regularizers.Sparse.weight = 0.01" in told["resolved"]
+    assert {"name": "Sparse", "kind": "regularizers", "distribution": "acaikit-sparse", "version": "0.1"} in told[
+        "parts"
+    ]
+    assert set(package.open_run("r").model.regularizers) == {"Sparse", "ACAI"}
+    assert "sparse" in sys.modules
+
+
+def test_it_is_not_imported_where_it_is_not_named(acaikit, sparse, tiny) -> None:
+    acaikit("run", "quickstart", *tiny, "--dry-run")
+    assert "sparse" not in sys.modules
+
+
+def test_it_is_a_plain_class_that_conforms(acaikit, sparse) -> None:
+    made = importlib.import_module("sparse").Sparse
+    check_regularizer(made)
+    from acaikit.data.lines import Lines
+    from acaikit.nets import ConvDecoder, ConvEncoder
+
+    experiment = Experiment(
+        Lines(8, 8), ConvEncoder(depth=2, scales=2, latent=2), ConvDecoder(depth=2, scales=2), regularizers=[made(0.1)]
+    )
+    assert list(experiment.build()[0].regularizers) == ["Sparse"]
+
+
+def test_another_process_finds_it(sparse: Path, tmp_path: Path) -> None:
+    command = ["run", "quickstart_baseline", "--set", "Experiment.regularizers=[@Sparse()]", "--dry-run", "--json"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "acaikit", *command],
+        env={**os.environ, "PYTHONPATH": str(sparse)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "acaikit-sparse" in {part["distribution"] for part in json.loads(ran.stdout)["parts"]}
+
+
+def test_a_run_whose_plugin_is_gone_says_which(acaikit, sparse, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    acaikit("run", "quickstart_baseline", *tiny, "--set", "Experiment.regularizers=[@Sparse()]", "--dir", "r", "-q")
+    from acaikit import registry
+
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(sparse)])
+    registry.parts.cache_clear()
+    for command in ("show", "eval", "resume"):
+        ran = acaikit(command, "r", code=2)
+        assert re.search(r"r/run.h5:\d+: no part is called 'acaikit_sparse.regularizers.Sparse'", ran.err)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
+        ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
+        ("class Other: ...", "AttributeError: module 'broken_part' has no attribute 'Broken'"),
+        ("import os; os._exit(3)", "importing it ended the process"),
+    ],
+)
+def test_a_broken_plugin_is_listed_with_the_reason_and_breaks_nothing_else(
+    acaikit, install: Install, tiny, finished, source: str, reason: str
+) -> None:
+    install("acai-broken", "0.1", {"regularizers": {"Broken": "broken_part:Broken"}}, {"broken_part.py": source})
+    told = {part["name"]: part["broken"] for part in json.loads(acaikit("list", "--json").out)["parts"]}
+    assert told.pop("Broken").startswith(reason)
+    assert set(told.values()) == {None}
+    assert f"BROKEN: {reason}" in acaikit("list", "regularizers").out
+    acaikit("run", "quickstart", *tiny, "--dry-run")
+    acaikit("show", finished)
+    acaikit("eval", finished, "--probe")
+    if "os._exit" not in source:
+        ran = acaikit("run", "quickstart_baseline", "--set", "Experiment.regularizers=[@Broken()]", code=2)
+        assert "Broken (broken_part:Broken, from acai-broken 0.1) can't be imported" in ran.err
+        assert reason in ran.err
+
+
+def test_a_part_of_the_wrong_kind_is_refused(acaikit, install: Install) -> None:
+    install("acai-odd", "0.1", {"regularizers": {"Odd": "odd_part:Odd"}}, {"odd_part.py": "class Odd: ..."})
+    ran = acaikit("run", "quickstart_baseline", "--set", "Experiment.regularizers=[@Odd()]", code=2)
+    assert "each of Experiment.regularizers must be a Regularizer, not a Odd" in ran.err
+
+
+def test_two_plugins_with_one_name(acaikit, install: Install) -> None:
+    for name in ("acai-one", "acai-two"):
+        install(name, "1.0", {"regularizers": {"Same": "same_part:Same"}})
+    ran = acaikit("run", "quickstart_baseline", "--set", "Experiment.regularizers=[@Same()]", code=2)
+    assert "acai_one.regularizers.Same (from acai-one 1.0) or acai_two.regularizers.Same (from acai-two 1.0)" in ran.err

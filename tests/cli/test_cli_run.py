@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+import acaikit as package
+from acaikit.engine import Trainer
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return package.open_run(path).model.state_dict()
+
+
+def the_same(a: Path, b: Path) -> bool:
+    one, two = weights(a), weights(b)
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_dry_run_builds_everything_and_writes_nothing(acaikit, tiny) -> None:
+    ran = acaikit("run", "quickstart", *tiny, "--seed", 3, "--dry-run")
+    assert "ACAI's critic" in ran.out
+    assert "nothing was trained; without --dry-run this runs in runs/quickstart-s3 on " in ran.out
+    told = json.loads(acaikit("run", "quickstart", *tiny, "--dry-run", "--json").out)
+    assert told["budget"] == 256
+    assert told["samples"] == 0
+    assert list(Path().iterdir()) == []
+
+
+def test_a_run_trains_reports_and_draws(acaikit, tiny) -> None:
+    ran = acaikit("run", "quickstart", *tiny)
+    path = Path("runs/quickstart-s0")
+    assert package.open_run(path).finished
+    assert package.open_run(path).metrics()["samples"].tolist() == [128, 256]
+    for said in ("128/256", "256/256", "lines/mean_distance", "median of last 20", f"acaikit eval {path}"):
+        assert said in ran.out
+    assert {file.name for file in (path / "figures").iterdir()} == {"interpolation.png", "reconstruction.png"}
+
+
+def test_the_seed_decides(acaikit, tiny, finished) -> None:
+    acaikit("run", "quickstart", *tiny, "--dir", "same", "--quiet")
+    acaikit("run", "quickstart", *tiny, "--dir", "other", "--seed", 1, "--quiet")
+    assert the_same(finished, Path("same"))
+    assert not the_same(finished, Path("other"))
+
+
+def test_quiet_prints_nothing(acaikit, tiny) -> None:
+    ran = acaikit("run", "quickstart", *tiny, "--quiet")
+    assert (ran.out, ran.err) == ("", "")
+
+
+def test_json_is_one_object(acaikit, tiny) -> None:
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "r", "--json")
+    told = json.loads(ran.out)
+    assert {key: told[key] for key in ("run", "step", "samples", "budget", "finished")} == {
+        "run": "r",
+        "step": 4,
+        "samples": 256,
+        "budget": 256,
+        "finished": True,
+    }
+    assert told["scores"]["reconstruction/mse"]["n"] == 2
+    assert [Path(file).is_file() for file in told["figures"]] == [True, True]
+
+
+def test_running_a_finished_run_again_says_so_and_changes_nothing(acaikit, tiny, finished) -> None:
+    before = {file: file.stat().st_mtime_ns for file in finished.rglob("*.*")}
+    ran = acaikit("run", "quickstart", *tiny, "--dir", finished)
+    assert "finished is finished (256 samples); more with: acaikit resume finished --samples N" in ran.out
+    assert "lines/mean_distance" in ran.out
+    assert {file: file.stat().st_mtime_ns for file in finished.rglob("*.*")} == before
+    told = json.loads(acaikit("run", "quickstart", *tiny, "--dir", finished, "--json").out)
+    assert (told["finished"], told["samples"]) == (True, 256)
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_another_experiment_in_the_same_folder_is_refused_with_what_differs(acaikit, tiny, finished, dry) -> None:
+    ran = acaikit("run", "quickstart", *tiny, "--set", "ACAI.weight=1.0", "--seed", 4, "--dir", finished, *dry, code=2)
+    assert "finished holds another experiment" in ran.err
+    assert "ACAI.weight: 0.5 -> 1.0" in ran.err
+    assert "Experiment.seed: (default) -> 4" in ran.err
+    assert "gamma" not in ran.err
+    assert ran.out == ""
+
+
+def test_resume_trains_beyond_the_budget_as_a_longer_run_would(acaikit, tiny, finished) -> None:
+    ran = acaikit("resume", finished, "--samples", 384)
+    assert "continuing finished from 256 samples" in ran.out
+    longer = [word.replace("samples=256", "samples=384") for word in tiny]
+    acaikit("run", "quickstart", *longer, "--dir", "long", "--quiet")
+    assert package.open_run(finished).samples == package.open_run(finished).budget == 384
+    assert the_same(finished, Path("long"))
+
+
+def test_resume_of_a_finished_run_says_so(acaikit, finished) -> None:
+    assert "is finished" in acaikit("resume", finished).out
+
+
+def test_resume_takes_no_budget_that_is_spent(acaikit, finished) -> None:
+    assert "256 samples already" in acaikit("resume", finished, "--samples", 200, code=2).err
+
+
+def test_max_time_stops_in_good_order(acaikit, tiny, finished) -> None:
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "r", "--max-time", "0s")
+    assert "stopped at 0 of 256 samples, saved; continue with: acaikit resume r" in ran.out
+    told = json.loads(acaikit("resume", "r", "--max-time", "0s", "--json").out)
+    assert (told["finished"], told["samples"]) == (False, 0)
+    assert "continuing r from 0 samples" in acaikit("run", "quickstart", *tiny, "--dir", "r").out
+    assert the_same(Path("r"), finished)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_in_good_order_with_its_exit_code(
+    acaikit, tiny, finished, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    step = Trainer.step
+
+    def interrupted(trainer: Trainer) -> object:
+        losses = step(trainer)
+        if trainer.steps == 1:
+            os.kill(os.getpid(), number)
+        return losses
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "r", code=code)
+    assert "stopped at 64 of 256 samples, saved" in ran.out
+    acaikit("resume", "r", "--quiet")
+    assert the_same(Path("r"), finished)
+
+
+@pytest.mark.parametrize("time", ["", "5x", "-1", "1h 30m", "abc", "nan", "1e3"])
+def test_max_time_that_is_no_duration(acaikit, tiny, time: str) -> None:
+    ran = acaikit("run", "quickstart", *tiny, "--max-time", time, code=2)
+    assert "is no duration: write for example 45s, 30m, 2h or 1h30m" in ran.err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("command", [["run", "quickstart"], ["resume", "finished"], ["eval", "finished"]])
+@pytest.mark.parametrize("folder", ["nowhere", "file"])
+def test_a_data_folder_that_is_none(acaikit, finished, command: list[str], folder: str) -> None:
+    Path("file").touch()
+    ran = acaikit(*command, "--data-dir", folder, code=2)
+    assert ran.err == f"error: --data-dir {folder} is no folder\n"
+
+
+def test_missing_data_files_are_named_before_anything_is_written(acaikit) -> None:
+    Path("data").mkdir()
+    ran = acaikit("run", "mnist_acai_32", "--data-dir", "data", code=2)
+    assert "data/mnist/train-images-idx3-ubyte.gz is missing" in ran.err
+    assert "--data-dir" in ran.err
+    assert [file.name for file in Path().iterdir()] == ["data"]
+
+
+def test_a_recipe_needs_no_data_to_be_checked(acaikit) -> None:
+    assert json.loads(acaikit("run", "mnist_acai_32", "--dry-run", "--json").out)["data_shape"] == [1, 32, 32]
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [(".", "exists and is no run"), ("file", "exists and is no run"), ("file/below", "can't be written")],
+)
+def test_a_run_directory_that_is_none(acaikit, tiny, folder: str, said: str) -> None:
+    Path("file").write_text("precious")
+    assert said in acaikit("run", "quickstart", *tiny, "--dir", folder, code=2).err
+    assert Path("file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("command", ["resume", "eval"])
+@pytest.mark.parametrize("folder", ["nowhere", "."])
+def test_a_run_that_is_not_there(acaikit, command: str, folder: str) -> None:
+    assert f"{folder} holds no run" in acaikit(command, folder, code=2).err
+
+
+def test_odd_folder_names_are_shown_as_they_are(acaikit, tiny) -> None:
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "a:x: [red]é b")
+    assert "training in a:x: [red]é b on" in ran.out
+    assert "a:x: [red]é b is finished" in acaikit("resume", "a:x: [red]é b").out

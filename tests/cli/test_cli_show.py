@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from acaikit.config import read_recipe
+
+
+@pytest.mark.parametrize(
+    ("recipe", "parameters"),
+    [  # method, section 1; AAE: dense 100, dense 100, dense 1 on 64 numbers; VAE: two linear maps 64 -> 64
+        ("lines_acai_64", {"encoder": 627_472, "decoder": 313_985, "critics": {"ACAI": 627_472}}),
+        ("lines_baseline_64", {"encoder": 627_472, "decoder": 313_985, "critics": {}}),
+        ("lines_aae_64", {"encoder": 627_472, "decoder": 313_985, "critics": {"AdversarialPrior": 16_701}}),
+        ("mnist_acai_32", {"encoder": 150_146, "decoder": 75_265, "critics": {"ACAI": 150_146}}),
+    ],
+)
+def test_parameter_counts_of_a_recipe(acaikit, recipe: str, parameters: dict[str, object]) -> None:
+    told = json.loads(acaikit("show", recipe, "--json").out)
+    assert {key: told["parameters"][key] for key in parameters} == parameters
+    assert told["resolved"] == read_recipe(recipe).resolved
+
+
+def test_layers_of_regularizers_are_counted_apart(acaikit) -> None:
+    told = json.loads(acaikit("show", "lines_vae_acai_64", "--json").out)["parameters"]
+    assert told["critics"] == {"ACAI": 627_472}
+    assert told["regularizers"] == {"KL": 2 * (64 * 64 + 64)}
+    assert told["probe"] == 64 * 10 + 10
+
+
+def test_a_recipe_as_text(acaikit) -> None:
+    out = acaikit("show", "lines_acai_64").out
+    assert read_recipe("lines_acai_64").resolved.strip() in out
+    for said in (
+        "627,472",
+        "313,985",
+        "ACAI's critic",
+        "data 1 x 32 x 32, latent 16 x 2 x 2",
+        "budget 16,777,216",
+        "not begun",
+    ):
+        assert said in out
+
+
+def test_a_recipe_of_ones_own_may_hold_what_looks_like_markup(acaikit) -> None:
+    Path("r.gin").write_text("include 'lines_acai_64.gin'\nLinesBenchmark.path = '[red]:x:'\n")
+    assert "r.gin:2: LinesBenchmark.path: no path is called '[red]:x:'" in acaikit("show", "r.gin", code=2).err
+
+
+def test_a_run(acaikit, finished) -> None:
+    told = json.loads(acaikit("show", finished, "--json").out)
+    assert {key: told[key] for key in ("budget", "samples", "step", "finished", "seed", "checkpoints")} == {
+        "budget": 256,
+        "samples": 256,
+        "step": 4,
+        "finished": True,
+        "seed": 0,
+        "checkpoints": [2, 4],
+    }
+    assert "Experiment.samples=256" in told["overrides"]
+    assert told["plugins"] == {"acaikit": told["libraries"]["acaikit"]}
+    assert told["parts"][0].keys() == {"name", "kind", "distribution", "version"}
+    out = acaikit("show", finished).out
+    assert "budget 256 samples, finished, step 4" in out
+    assert "Experiment.samples = 256" in out
+
+
+def test_what_is_neither_recipe_nor_run(acaikit) -> None:
+    assert "did you mean quickstart" in acaikit("show", "quikstart", code=2).err
+    assert "holds no run" in acaikit("show", ".", code=2).err
+    assert "no shipped recipe ''" in acaikit("show", "", code=2).err
+    assert "no shipped recipe" in acaikit("show", "x" * 5000, code=2).err
