@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import torch
 
 from acaikit import checks
 from acaikit.data.base import Dataset
@@ -81,19 +84,21 @@ class Experiment:
             raise UserError(f"Experiment.evaluators need different keys to store their scores by, not {keys}")
 
     def build(self) -> tuple[Autoencoder, Probe | None]:
-        """Return the model and the probe (None without labels), their weights drawn from `seed`.
+        """Return a new model and probe (None without labels), their weights drawn from `seed`.
+
+        The experiment's own parts are copied, so that one experiment can be built any number of times.
 
         Raises
         ------
         UserError
             If the parts' sizes don't fit together.
         """
-        model = Autoencoder(
-            self.encoder, self.decoder, self.likelihood, self.regularizers, self.dataset.shape, seed=self.seed
-        )
-        classes = self.dataset.classes
-        probed = self.probe and classes is not None
-        return model, Probe(model.latent_shape, classes, self.seed) if probed and classes is not None else None
+        parts = (self.encoder, self.decoder, self.likelihood, list(self.regularizers))
+        # torch draws weights from its global generator when layers are made, before they are drawn from the seed.
+        with torch.random.fork_rng(devices=[]):
+            model = Autoencoder(*copy.deepcopy(parts), self.dataset.shape, seed=self.seed)
+            probed = self.probe and self.dataset.classes is not None
+            return model, Probe(model.latent_shape, self.dataset.classes or 0, self.seed) if probed else None
 
 
 _KINDS = {"dataset": Dataset, "encoder": Encoder, "decoder": Decoder, "likelihood": Likelihood, "probe": bool}

@@ -26,7 +26,7 @@ def initialise(module: nn.Module, seed: int, name: str) -> None:
     the global generator, so it is seeded for the duration and restored afterwards.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, f"init/{name}"))
+        torch.default_generator.manual_seed(derive_seed(seed, f"init/{name}"))
         for submodule in module.modules():
             reset = getattr(submodule, "reset_parameters", None)
             if callable(reset):

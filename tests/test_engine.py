@@ -339,8 +339,8 @@ class Watching(Regularizer):
 
 
 def test_after_step_comes_after_every_optimizer_and_without_gradients() -> None:
-    part = Watching()
-    t = trainer(part)
+    t = trainer(Watching())
+    part = t.model.regularizers["Watching"]
     part.watched = t.model.encoder
     for _ in range(2):
         before = next(t.model.encoder.parameters()).clone()
@@ -369,3 +369,19 @@ def test_lines_train() -> None:
     train(t, [told])
     first, second = (losses["reconstruction"] for _, losses, _ in told.rows)
     assert second < first
+
+
+def test_one_experiment_makes_any_number_of_trainers() -> None:
+    first = trainer(ACAI(), KL())
+    first.step()
+    kept = {name: value.clone() for name, value in first.model.state_dict().items()}
+    second = Trainer(first.experiment)
+    second.step()
+    assert all(torch.equal(kept[name], value) for name, value in first.model.state_dict().items())
+    assert all(torch.equal(kept[name], value) for name, value in second.model.state_dict().items())
+
+
+def test_making_a_trainer_leaves_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    trainer(ACAI(), KL())
+    assert torch.equal(before, torch.get_rng_state())
