@@ -18,6 +18,7 @@ from acaikit.types import Scores
 REFERENCES = 10_000
 STILL = 1e-4
 CHUNK = 256
+PATHS = 16
 
 Floats = NDArray[np.float64]
 
@@ -105,22 +106,38 @@ def score_paths(images: Tensor, ends: Tensor | None = None) -> Scores:
     images = torch.as_tensor(images).detach()
     if images.dim() != 5 or images.shape[2] != 1 or images.shape[1] < 2 or not len(images):
         raise ValueError(f"images must be [P, N, 1, H, W] with N at least 2, not {list(images.shape)}")
-    names = ("mean_distance", "smoothness_paper", "smoothness_strict", "undefined_share", "endpoint_error_deg")
-    if not images.isfinite().all():
-        return dict.fromkeys(names, math.nan)
-    paths, length, _, height, width = images.shape
+    return _scores(*find_lines(images), None if ends is None else torch.as_tensor(ends).cpu().numpy())
+
+
+def find_lines(images: Tensor) -> tuple[Floats, Floats]:
+    """Return each image's cosine distance to the nearest of 10,000 reference lines, and that line's angle in radians.
+
+    Both are float64 ``[P, N]`` for `images` ``[P, N, 1, H, W]``; NaN where an image holds NaN or infinity.
+    """
+    height, width = images.shape[-2:]
     references = reference_lines(REFERENCES, height, width, images.device)
     distance, index = nearest_lines(images.flatten(0, 1).flatten(1), references)
-    angles: Floats = (TURN / len(references) * index.astype(np.float64)).reshape(paths, length)
+    angles = TURN / len(references) * index.astype(np.float64)
+    broken = ~images.isfinite().flatten(2).all(2).cpu().numpy()
+    shape = images.shape[:2]
+    distance, angles = distance.reshape(shape), angles.reshape(shape)
+    distance[broken] = angles[broken] = np.nan
+    return distance, angles
+
+
+def _scores(distance: Floats, angles: Floats, ends: Floats | None) -> Scores:
+    names = ("mean_distance", "smoothness_paper", "smoothness_strict", "undefined_share", "endpoint_error_deg")
+    if np.isnan(distance).any():
+        return dict.fromkeys(names, math.nan)
     defined = smoothness(angles)
     moving = ~np.isnan(defined)
     endpoint = math.nan
     if ends is not None:
-        difference = angles[:, [0, -1]] - torch.as_tensor(ends).cpu().numpy()
+        difference = angles[:, [0, -1]] - ends
         endpoint = float(np.degrees(np.abs((difference + math.pi) % TURN - math.pi)).mean())
     values = (
         float(distance.mean()),
-        float(defined[moving].sum() / paths),
+        float(defined[moving].sum() / len(angles)),
         float(defined[moving].mean()) if moving.any() else math.nan,
         float(1 - moving.mean()),
         endpoint,
@@ -144,12 +161,15 @@ class LinesBenchmark(AlongPaths):
         return isinstance(trained.dataset, Lines)
 
     def evaluate(self, trained: Trained) -> Result:
-        """Return the five scores of `score_paths`."""
+        """Return the five scores of `score_paths`, and per image the distance and the angle they were made from."""
         lines = trained.dataset
         assert isinstance(lines, Lines)
         split, pairs = lines.test(), min(self.pairs, lines.test_size // 2)
-        first, second = slice(0, pairs), slice(pairs, 2 * pairs)
-        ends = torch.stack([lines.test_angles[first], lines.test_angles[second]], 1)
-        x1, x2 = split.examples(first, trained.device), split.examples(second, trained.device)
-        images = trained.model.interpolate(x1, x2, self.steps, self.path)
-        return Result(score_paths(images, ends))
+        ends = torch.stack([lines.test_angles[:pairs], lines.test_angles[pairs : 2 * pairs]], 1).numpy()
+        distance, angles = np.empty((pairs, self.steps)), np.empty((pairs, self.steps))
+        # A few paths at a time: all of them at once would need most of a gigabyte in the decoder.
+        for start in range(0, pairs, PATHS):
+            part = torch.arange(start, min(start + PATHS, pairs))
+            x1, x2 = split.examples(part, trained.device), split.examples(part + pairs, trained.device)
+            distance[part], angles[part] = find_lines(trained.model.interpolate(x1, x2, self.steps, self.path))
+        return Result(_scores(distance, angles, ends), {"distance": distance, "angles": angles, "ends": ends})

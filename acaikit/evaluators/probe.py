@@ -17,11 +17,10 @@ class ProbeAccuracy(Evaluator):
         return trained.probe is not None
 
     def evaluate(self, trained: Trained) -> Result:
-        """Return ``accuracy`` in percent."""
-        probe = trained.probe
-        assert probe is not None
-        split = trained.dataset.test()
-        right = torch.zeros((), dtype=torch.int64, device=trained.device)
-        for x, y in split.batches(500, trained.device):
-            right += (probe(trained.model.code(x)).argmax(1) == y).sum()
-        return Result({"accuracy": 100 * right.item() / len(split)})
+        """Return ``accuracy`` in percent; arrays predictions and labels, int64 ``[N]``."""
+        probe, split = trained.probe, trained.dataset.test()
+        assert probe is not None and split.labels is not None
+        found = [probe(trained.model.code(x)).argmax(1) for x, _ in split.batches(500, trained.device)]
+        predictions, labels = torch.cat(found).cpu().numpy(), split.labels.numpy()
+        accuracy = 100 * float((predictions == labels).mean())
+        return Result({"accuracy": accuracy}, {"predictions": predictions, "labels": labels})
