@@ -35,6 +35,10 @@ def locate(recipe: str) -> Path:
     name = path.name.removesuffix(".gin")
     if path.parent in (Path(), Path("gin")) and name in shipped():
         return recipe_root() / f"{name}.gin"
+    if is_file(Path(f"{recipe}.gin")):
+        raise UserError(f"there is no file and no shipped recipe {recipe!r}: did you mean {recipe}.gin?")
+    if path.parent != Path():
+        raise UserError(f"there is no file and no shipped recipe {recipe!r}; a shipped one has no folder in its name")
     raise UserError(unknown("there is no file and no shipped recipe", recipe, shipped()))
 
 

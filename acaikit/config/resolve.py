@@ -7,6 +7,7 @@ other, are an error, unless a file above them settles it.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -234,10 +235,19 @@ def _with_full_names(value: Any) -> Any:
 def differences(a: Config, b: Config) -> Iterable[str]:
     """Yield ``label: value in a -> value in b`` for every binding in which two configs differ."""
     for key in sorted({*a.bindings, *b.bindings}):
-        one, two = (write(c.bindings[key].value) if key in c.bindings else "(default)" for c in (a, b))
+        one, two = (write(c.bindings[key].value) if key in c.bindings else _default(key) for c in (a, b))
         if one != two:
             found = a.bindings.get(key) or b.bindings[key]
             yield f"{found.label}: {one} -> {two}"
+
+
+def _default(key: Key) -> str:
+    """Return what a parameter is where nothing binds it, as gin writes it."""
+    scope, name, parameter = key
+    if scope or not name:
+        return "(unset)"
+    default = inspect.signature(find(name).load()).parameters[parameter].default
+    return write(default) if isinstance(default, int | float | str | tuple | None) else "(default)"
 
 
 def names(config: Config) -> set[str]:

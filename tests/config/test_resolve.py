@@ -250,11 +250,18 @@ def test_resolved_recipes_include_nothing() -> None:
 
 
 def test_differences_name_both_values() -> None:
-    a, b = read_resolved("m = 1\nACAI.weight = 0.5\nn = 1\n"), read_resolved("m = 1\nACAI.weight = 1.0\no = 2\n")
+    a, b = (
+        read_resolved(text)
+        for text in (
+            "m = 1\nACAI.weight = 0.5\nn = 1\nKL.weight = 1.0\n",
+            "m = 1\nACAI.weight = 1.0\no = 2\nACAI.gamma = 0.1\n",
+        )
+    )
     assert set(differences(a, b)) == {
         "ACAI.weight: 0.5 -> 1.0",
-        "n: 1 -> (default)",
-        "o: (default) -> 2",
+        "ACAI.gamma: 0.2 -> 0.1",
+        "n: 1 -> (unset)",
+        "o: (unset) -> 2",
     }
     assert list(differences(a, a)) == []
 
