@@ -10,6 +10,7 @@ Examples
 
 from __future__ import annotations
 
+import difflib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from acaikit.regularizer import Regularizer
 Factory = Callable[[], "Regularizer | Sequence[Regularizer]"]
 
 STEPS = 3
+HOOKS = ("corrupt", "posterior", "emit", "prepare", "model_loss", "own_loss", "after_step")
 TOLERANCE = 1e-9
 """Largest relative difference between two gradients in float64; rounding alone stays below 1e-12."""
 
@@ -42,7 +44,7 @@ class NotConforming(AssertionError):
 
 
 def check_regularizer(factory: Factory) -> None:
-    """Check a regularizer, or a composition of several.
+    """Check a regularizer, or a composition of several; return None when all is well.
 
     Parameters
     ----------
@@ -57,6 +59,7 @@ def check_regularizer(factory: Factory) -> None:
         tensor is made on a device or in a dtype of its own, evaluation changes state or is random, or a run saved,
         restored and continued differs from one that was never interrupted.
     """
+    check_hooks(factory)
     # A broken rule breaks later checks too: the first to fail is the one that names it.
     for check in (check_dtype, check_evaluation, check_randomness, check_device, check_gradients, check_resume):
         check(factory)
@@ -108,7 +111,7 @@ def check_gradients(factory: Factory) -> None:
 def _oracle(
     trainer: Trainer, x: Tensor, y: Tensor | None, states: Mapping[str, Tensor]
 ) -> dict[str, tuple[Tensor, ...]]:
-    """Return each player's gradients, obtained one player at a time with nothing detached and nothing shared."""
+    """Return each player's gradients, obtained one player at a time, each from a forward pass of its own."""
     model, probe, players = trainer.model, trainer.probe, trainer.objective.players
     gradients = {}
     for player, parameters in players.items():
@@ -144,6 +147,20 @@ def _has_gradient(loss: Tensor, what: str) -> None:
             f"{what} moves nothing, because a hook cuts it off: leave out detach() and no_grad(), gradients are routed "
             f"for you"
         )
+
+
+def check_hooks(factory: Factory) -> None:
+    """See that each regularizer writes at least one hook, and that no other method is nearly called like one."""
+    made = factory()
+    for regularizer in [made] if isinstance(made, Regularizer) else made:
+        kind = type(regularizer)
+        own = [name for name in vars(kind) if not name.startswith("_")]
+        for name in own:
+            near = [] if name in HOOKS else difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.85)
+            if near and callable(getattr(kind, name)):
+                raise NotConforming(f"{kind.__name__}.{name} is no hook: did you mean {near[0]}?")
+        if not any(getattr(kind, hook) is not getattr(Regularizer, hook) for hook in HOOKS):
+            raise NotConforming(f"{kind.__name__} writes none of the hooks {', '.join(HOOKS)}: it does nothing")
 
 
 def check_randomness(factory: Factory) -> None:

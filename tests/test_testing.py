@@ -209,6 +209,24 @@ def test_a_broken_rule_is_named(check: Callable[[Any], None], part: type[Regular
             each(part)
 
 
+class MisspelledHook(Regularizer):
+    def modelloss(self, step: Any) -> Any:
+        return step.z.square().mean()
+
+
+class NoHook(Regularizer):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [(MisspelledHook, "MisspelledHook.modelloss is no hook: did you mean model_loss?"), (NoHook, "writes none of the")],
+)
+def test_a_part_that_does_nothing(part: type[Regularizer], message: str) -> None:
+    with pytest.raises(NotConforming, match=message):
+        check_regularizer(part)
+
+
 class CriticUnderAnotherName(Regularizer):
     def build(self, architecture: Architecture) -> None:
         self.judge = DenseCritic()
