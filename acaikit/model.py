@@ -120,6 +120,8 @@ class Autoencoder(nn.Module):
     def interpolate(self, x1: Tensor, x2: Tensor, steps: int = 16, path: str | Path = "lerp") -> Tensor:
         """Return decoded paths from `x1` to `x2`, ``[B, steps, *data_shape]``, both ends included.
 
+        The data lie in [-1, 1], but a decoder trained with MSE may go beyond; nothing is clipped.
+
         Parameters
         ----------
         x1, x2 : Tensor

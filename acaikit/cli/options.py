@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -62,9 +64,31 @@ def apply(data_dir: Path | None, threads: int | None = None) -> None:
         torch.set_num_threads(threads)
 
 
-def pick(device: DeviceName) -> str:
-    """Return "cpu" or "cuda"."""
+@dataclass(frozen=True)
+class Given:
+    """The options that a command printed for later must repeat, to find the same data and make the same bits."""
+
+    data_dir: Path | None
+    device: DeviceName
+    threads: int | None
+
+    def command(self, verb: str, path: Path, *more: str) -> str:
+        """Return ``acaikit VERB PATH`` with the options, quoted for a shell."""
+        repeated: dict[str, object] = {"--data-dir": self.data_dir, "--threads": self.threads}
+        if self.device is not DeviceName.auto:
+            repeated["--device"] = self.device.value
+        words = [word for option, value in repeated.items() if value is not None for word in (option, str(value))]
+        return shlex.join(["acaikit", verb, str(path), *more, *words])
+
+
+def pick(device: DeviceName, run_dir: Path | None = None) -> str:
+    """Return "cpu" or "cuda"; "auto" keeps to the device of the run in `run_dir`, where there is one."""
     import torch
+
+    from acaikit.artifacts.rundir import RunDir
+
+    if run_dir is not None and device is DeviceName.auto and RunDir(run_dir).exists():
+        device = DeviceName(RunDir(run_dir).read_run()["fingerprint"]["device"])
 
     available = torch.cuda.is_available()
     if device is DeviceName.cuda and not available:

@@ -55,7 +55,7 @@ def run(
     config = read_recipe(recipe, bindings)
     experiment = build(config)
     path = directory or Path("runs") / f"{locate(recipe).stem}-s{experiment.seed}"
-    chosen = options.pick(device)
+    chosen = options.pick(device, path)
     if dry_run:
         check(path, config)
         describe.show(describe.of_config(config, experiment), as_json)
@@ -66,7 +66,7 @@ def run(
         Stopper(options.seconds(max_time)) as stopper,
         open_session(path, config=config, overrides=bindings, device=chosen, say=say) as session,
     ):
-        _train(session, stopper, data_dir, quiet, as_json)
+        _train(session, stopper, options.Given(data_dir, device, threads), quiet, as_json)
 
 
 def resume(
@@ -86,23 +86,23 @@ def resume(
     options.apply(data_dir, threads)
     with (
         Stopper(options.seconds(max_time)) as stopper,
-        open_session(run_dir, device=options.pick(device), say=say) as session,
+        open_session(run_dir, device=options.pick(device, run_dir), say=say) as session,
     ):
         if samples is not None:
             session.extend(samples)
-        _train(session, stopper, data_dir, quiet, as_json)
+        _train(session, stopper, options.Given(data_dir, device, threads), quiet, as_json)
 
 
-def _train(session: Session, stopper: Stopper, data_dir: Path | None, quiet: bool, as_json: bool) -> None:
+def _train(session: Session, stopper: Stopper, given: options.Given, quiet: bool, as_json: bool) -> None:
     from acaikit.report.progress import Reporter
     from acaikit.runs.session import State
 
     trainer, path = session.trainer, session.directory.path
     console = Console(quiet=quiet or as_json)
-    again = f"acaikit resume {path}{_option(data_dir)}"
+    again = given.command("resume", path)
     if session.state is State.FINISHED:
         say(f"{path} is finished ({trainer.samples:,} samples); more with: {again} --samples N", console)
-        _conclude(session, console, data_dir, as_json, pictures=False)
+        _conclude(session, console, given, as_json)
         return
     if session.state is State.UNFINISHED:
         say(f"continuing {path} from {trainer.samples:,} samples", console)
@@ -111,7 +111,9 @@ def _train(session: Session, stopper: Stopper, data_dir: Path | None, quiet: boo
     with Reporter(console, trainer) as reporter:
         session.train([reporter], stopper)
     if trainer.finished:
-        _conclude(session, console, data_dir, as_json, pictures=True)
+        _conclude(session, console, given, as_json)
+        if not session.saved:
+            raise typer.Exit(1)
         return
     saved = "saved" if session.saved else "NOT saved"
     say(f"stopped at {trainer.samples:,} of {trainer.budget:,} samples, {saved}; continue with: {again}", console)
@@ -121,29 +123,42 @@ def _train(session: Session, stopper: Stopper, data_dir: Path | None, quiet: boo
         raise typer.Exit(130 if stopper.signal == signal.SIGINT else 143)
 
 
-def _conclude(session: Session, console: Console, data_dir: Path | None, as_json: bool, pictures: bool) -> None:
-    from acaikit.report.pictures import draw
+def _conclude(session: Session, console: Console, given: options.Given, as_json: bool) -> None:
     from acaikit.report.tables import scores_table
 
-    trainer, path = session.trainer, session.directory.path
-    files: list[Path] = []
-    if pictures:
-        title = f"{path.name} · {trainer.samples:,} samples"
-        files = draw(trainer.trained, session.directory.figures, title)
+    files = _pictures(session)
     if as_json:
         print_json(_summary(session, files))
         return
+    path = session.directory.path
     console.print(scores_table(session.metrics.read()))
     for file in files:
         say(f"picture: {file}", console)
     console.print("next:")
     commands = {
-        f"acaikit eval {path}{_option(data_dir)}": "measure again, in full",
+        given.command("eval", path): "measure again, in full",
         f"acaikit show {path}": "what was run, and with what",
-        f"acaikit resume {path} --samples {2 * trainer.budget}{_option(data_dir)}": "train on",
+        given.command("resume", path, "--samples", str(2 * session.trainer.budget)): "train on",
     }
     for command, what in commands.items():
         say(f"  {command:{max(map(len, commands))}}  # {what}", console)
+
+
+def _pictures(session: Session) -> list[Path]:
+    """Return the finished run's pictures; drawn now, unless this session found the run finished with its pictures."""
+    from acaikit.report.pictures import draw
+    from acaikit.runs.session import State
+
+    trainer, folder = session.trainer, session.directory.figures
+    there = sorted(folder.glob("*.png"))
+    if session.state is State.FINISHED and there:
+        return there
+    title = f"{session.directory.path.name} · {trainer.samples:,} samples"
+    try:
+        return draw(trainer.trained, folder, title, trainer.experiment.evaluators)
+    except OSError as error:
+        say(f"the pictures could not be written: {error}")
+        return []
 
 
 def _summary(session: Session, files: list[Path]) -> dict[str, object]:
@@ -159,8 +174,3 @@ def _summary(session: Session, files: list[Path]) -> dict[str, object]:
         "scores": reported(session.metrics.read()),
         "figures": [str(file) for file in files],
     }
-
-
-def _option(data_dir: Path | None) -> str:
-    """Return the option that a command printed for later needs, where this one was given it."""
-    return "" if data_dir is None else f" --data-dir {data_dir}"

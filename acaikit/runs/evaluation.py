@@ -8,7 +8,7 @@ from pathlib import Path
 from acaikit.artifacts.evaluations import write_evaluation
 from acaikit.errors import UserError
 from acaikit.evaluators.base import Evaluator
-from acaikit.registry import OURS, parts
+from acaikit.registry import parts
 from acaikit.report.pictures import draw
 from acaikit.runs.opened import OpenRun
 from acaikit.types import Scores
@@ -40,7 +40,13 @@ def evaluate_run(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) 
     """
     scores: dict[str, Scores] = {}
     files: list[Path] = []
-    for evaluator in _chosen(run, keys):
+    split = run.experiment.dataset.test()
+    measured_on = {
+        "dataset": type(run.experiment.dataset).__name__,
+        "shape": list(run.experiment.dataset.shape),
+        "test_examples": len(split),
+    }
+    for evaluator in _chosen(run, keys, say):
         with run.trained.evaluating():
             found = evaluator.evaluate(run.trained)
         scores[evaluator.key] = found.scores
@@ -52,7 +58,7 @@ def evaluate_run(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) 
                     run.step,
                     run.info["run_id"],
                     found.scores,
-                    evaluator.protocol,
+                    evaluator.protocol | measured_on,
                     found.arrays,
                 )
             )
@@ -60,18 +66,23 @@ def evaluate_run(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) 
             say(f"the result of {evaluator.key} could not be written: {error}")
     if "interpolation" in scores:
         try:
-            files += draw(run.trained, run.directory.figures, f"{run.path.name} · {run.samples:,} samples")
+            title = f"{run.path.name} · {run.samples:,} samples"
+            files += draw(run.trained, run.directory.figures, title, run.experiment.evaluators)
         except OSError as error:
             say(f"the pictures could not be written: {error}")
     return scores, files
 
 
-def _chosen(run: OpenRun, keys: Sequence[str]) -> list[Evaluator]:
+def _chosen(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) -> list[Evaluator]:
     """Return the evaluators asked for, with the recipe's own settings where the recipe has them."""
     known: dict[str, Evaluator] = {e.key: e for e in run.experiment.evaluators}
     for part in parts():
-        if part.kind == "evaluators" and part.distribution == OURS:
-            evaluator: Evaluator = part.load()()
+        if part.kind == "evaluators":
+            try:
+                evaluator: Evaluator = part.load()()
+            except (TypeError, UserError) as error:
+                say(f"the evaluator {part.name} is left out: {error}")
+                continue
             known.setdefault(evaluator.key, evaluator)
     if not keys:
         return [evaluator for evaluator in known.values() if evaluator.fits(run.trained)]

@@ -75,7 +75,8 @@ class OpenRun:
             probe.load_state_dict(self._state["probe"])
         for module in (model, probe):
             if module is not None:
-                module.to(self.device).requires_grad_(False).eval()
+                # The layout that it was trained in: another one would change the last bits.
+                module.to(self.device, memory_format=torch.channels_last).requires_grad_(False).eval()  # type: ignore[call-overload]
         return model, probe
 
     @property

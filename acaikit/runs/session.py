@@ -69,9 +69,18 @@ class Session:
 
     def train(self, callbacks: Sequence[Callback], stop: Callable[[], bool]) -> None:
         """Train to the budget or to a stop, and save what was reached."""
+        if self.state is State.UNFINISHED:
+            self._tell_what_changed()
         # An exception may leave half a step behind: nothing is saved then, and the last checkpoint stands.
         train(self.trainer, [self, *callbacks], stop)
         self.save()
+
+    def _tell_what_changed(self) -> None:
+        now, then = fingerprint(self.trainer.device), self.info["fingerprint"]
+        changed = [f"{name} {then.get(name)} -> {value}" for name, value in now.items() if then.get(name) != value]
+        if changed:
+            said = ", ".join(changed)
+            self.say(f"this run began under other conditions, so its bits may differ from here on: {said}")
 
     def extend(self, samples: int) -> None:
         """Raise the budget, and save it at once; asking for the budget that the run has changes nothing.
@@ -204,14 +213,19 @@ def check(path: Path, config: Config | None) -> None:
 
 
 def _restore(directory: RunDir, trainer: Trainer, info: dict[str, Any], say: Say) -> State:
+    then = info["fingerprint"]["device"]
+    if then != trainer.device.type:
+        raise RunError(
+            f"{directory.path} is trained on {then}, whose random generators can't go on on {trainer.device.type}: "
+            f"use --device {then}"
+        )
     latest = Checkpoints(directory.checkpoints, info["run_id"]).latest(report=say, quarantine=directory.quarantine)
     if latest is None:
+        if directory.quarantine.is_dir():
+            raise RunError(
+                f"{directory.path} has no checkpoint left that can be read; the damaged ones are in "
+                f"{directory.quarantine}, its metrics are as they were. To start anew choose another folder with --dir"
+            )
         return State.NEW
     trainer.load_state_dict(cast("dict[str, Any]", latest[1]))
-    if trainer.finished:
-        return State.FINISHED
-    now, then = fingerprint(trainer.device), info["fingerprint"]
-    changed = [f"{name} {then.get(name)} -> {value}" for name, value in now.items() if then.get(name) != value]
-    if changed:
-        say(f"this run began under other conditions, so its bits may differ from here on: {', '.join(changed)}")
-    return State.UNFINISHED
+    return State.FINISHED if trainer.finished else State.UNFINISHED

@@ -82,7 +82,7 @@ def test_another_experiment_in_the_same_folder_is_refused_with_what_differs(acai
     ran = acaikit("run", "quickstart", *tiny, "--set", "ACAI.weight=1.0", "--seed", 4, "--dir", finished, *dry, code=2)
     assert "finished holds another experiment" in ran.err
     assert "ACAI.weight: 0.5 -> 1.0" in ran.err
-    assert "Experiment.seed: (default) -> 4" in ran.err
+    assert "Experiment.seed: 0 -> 4" in ran.err
     assert "gamma" not in ran.err
     assert ran.out == ""
 

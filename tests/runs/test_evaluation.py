@@ -37,8 +37,9 @@ def test_everything_that_fits(tmp_path: Path, recipe: Recipe, train: Train) -> N
         np.testing.assert_equal(found.scores, scores[key])
     # The recipe's own settings where it has them, the defaults else.
     protocols = {key: read_evaluation(file).protocol for key, file in zip(scores, files, strict=False)}
-    assert protocols["lines"] == {"evaluator": "LinesBenchmark", "pairs": 3, "steps": 3, "path": "lerp"}
-    assert protocols["interpolation"] == {"evaluator": "Interpolation", "pairs": 8, "steps": 16, "path": "lerp"}
+    data = {"dataset": "Lines", "shape": [1, 8, 8], "test_examples": 12}
+    assert protocols["lines"] == {"evaluator": "LinesBenchmark", "pairs": 3, "steps": 3, "path": "lerp"} | data
+    assert protocols["interpolation"] == {"evaluator": "Interpolation", "pairs": 8, "steps": 16, "path": "lerp"} | data
     paths = read_evaluation(files[3]).arrays["paths"]
     np.testing.assert_array_equal(paths, Interpolation().evaluate(run.trained).arrays["paths"])
 

@@ -100,7 +100,7 @@ def test_signals_stop_in_good_order(tmp_path: Path, long_recipe: Path, train: Tr
         said, errors = process.communicate()
         assert process.returncode == code
         assert f"stopped at {6 * newest(path):,} of 1,800 samples, saved" in said
-        assert f"continue with: acaikit resume {path}\n" in said
+        assert f"continue with: acaikit resume {path} --threads 1 --device cpu\n" in said
         assert errors == ""
     assert train(path).trainer.finished
     train(tmp_path / "straight", read_recipe(str(long_recipe)))

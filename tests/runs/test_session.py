@@ -113,7 +113,7 @@ def test_another_experiment_is_refused(tmp_path: Path, recipe: Recipe, train: Tr
         with pytest.raises(RunError, match="holds another experiment") as caught:
             attempt()
         said = str(caught.value)
-        assert "ACAI.weight: (default) -> 0.25" in said
+        assert "ACAI.weight: 0.5 -> 0.25" in said
         assert "Lines.test_size: 12 -> 14" in said
         assert f"acaikit resume {path}" in said
     check(path, recipe("acai"))
@@ -199,7 +199,7 @@ def spoil(file: Path) -> None:
     file.write_bytes(data)
 
 
-@pytest.mark.parametrize(("spoiled", "resumed_from"), [([9], 8), ([8, 9], 4), ([4, 8, 9], 0)])
+@pytest.mark.parametrize(("spoiled", "resumed_from"), [([9], 8), ([8, 9], 4)])
 def test_damaged_checkpoints_are_passed_over(
     spoiled: list[int], resumed_from: int, tmp_path: Path, recipe: Recipe, train: Train, bits: Bits
 ) -> None:
@@ -211,13 +211,33 @@ def test_damaged_checkpoints_are_passed_over(
     lines: list[str] = []
     with open_session(path, say=lines.append) as session:
         assert session.trainer.steps == resumed_from
-        assert session.state is (State.UNFINISHED if resumed_from else State.NEW)
+        assert session.state is State.UNFINISHED
         session.train([], lambda: False)
     assert [line.split(":")[0] for line in lines] == [
         f"checkpoint of step {step} passed over" for step in spoiled[::-1]
     ]
     assert len(list(RunDir(path).quarantine.iterdir())) == len(spoiled)
     assert bits(path) == bits(tmp_path / "straight")
+
+
+def test_a_run_without_a_readable_checkpoint_is_left_alone(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    path = tmp_path / "damaged"
+    train(path, recipe(), steps=9)
+    rows = read_metrics(RunDir(path).metrics)["step"].tolist()
+    for step in (4, 8, 9):
+        spoil(RunDir(path).checkpoints / f"step-{step:09d}.h5")
+    for _ in range(2):
+        with pytest.raises(RunError, match="no checkpoint left that can be read"):
+            train(path, say=lambda _: None)
+    assert read_metrics(RunDir(path).metrics)["step"].tolist() == rows
+
+
+def test_a_default_written_out_is_the_same_experiment(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    path = tmp_path / "run"
+    train(path, recipe(), steps=1)
+    check(path, recipe("acai", "Experiment.seed = 0", "ACAI.gamma = 0.2"))
+    with pytest.raises(RunError, match=r"Experiment.seed: 0 -> 1"):
+        check(path, recipe("acai", "Experiment.seed = 1"))
 
 
 class Watcher:
