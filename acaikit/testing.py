@@ -55,9 +55,9 @@ def check_regularizer(factory: Factory) -> None:
     Raises
     ------
     NotConforming
-        If gradients reach another player than they should, weights or draws depend on torch's global generator, a
-        tensor is made on a device or in a dtype of its own, evaluation changes state or is random, or a run saved,
-        restored and continued differs from one that was never interrupted.
+        If it writes no hook, gradients reach another player than they should, weights or draws depend on torch's global
+        generator, a tensor is made on a device or in a dtype of its own, evaluation changes state or is random, or a
+        run saved, restored and continued differs from one that was never interrupted.
     """
     check_hooks(factory)
     # A broken rule breaks later checks too: the first to fail is the one that names it.
@@ -65,15 +65,18 @@ def check_regularizer(factory: Factory) -> None:
         check(factory)
 
 
-def _trainer(factory: Factory, seed: int = 0) -> Trainer:
+def _make(factory: Factory) -> list[Regularizer]:
     made = factory()
-    regularizers = [made] if isinstance(made, Regularizer) else list(made)
+    return [made] if isinstance(made, Regularizer) else list(made)
+
+
+def _trainer(factory: Factory, seed: int = 0) -> Trainer:
     return Trainer(
         Experiment(
             dataset=Lines(8, 8, test_size=32),
             encoder=ConvEncoder(depth=4, scales=2, latent=2),
             decoder=ConvDecoder(depth=4, scales=2),
-            regularizers=regularizers,
+            regularizers=_make(factory),
             batch_size=6,
             learning_rate=1e-2,
             seed=seed,
@@ -151,8 +154,7 @@ def _has_gradient(loss: Tensor, what: str) -> None:
 
 def check_hooks(factory: Factory) -> None:
     """See that each regularizer writes at least one hook, and that no other method is nearly called like one."""
-    made = factory()
-    for regularizer in [made] if isinstance(made, Regularizer) else made:
+    for regularizer in _make(factory):
         kind = type(regularizer)
         own = [name for name in vars(kind) if not name.startswith("_")]
         for name in own:

@@ -46,11 +46,6 @@ class RunDir:
         return self.path / "eval"
 
     @property
-    def images(self) -> Path:
-        """Folder of the images drawn in training, as HDF5 files."""
-        return self.path / "images"
-
-    @property
     def figures(self) -> Path:
         """Folder of the figures, as PNG files."""
         return self.path / "figures"
@@ -59,11 +54,6 @@ class RunDir:
     def quarantine(self) -> Path:
         """Folder that damaged checkpoints are moved to."""
         return self.path / "quarantine"
-
-    @property
-    def log_file(self) -> Path:
-        """The log, as text."""
-        return self.path / "log.txt"
 
     @property
     def lock_file(self) -> Path:

@@ -16,7 +16,7 @@ class Interpolation(AlongPaths):
         super().__init__(pairs, steps, path)
 
     def fits(self, trained: Trained) -> bool:
-        """Fits every dataset of at least two test examples."""
+        """Fits every dataset."""
         return True
 
     def evaluate(self, trained: Trained) -> Result:

@@ -45,10 +45,9 @@ def test_long_texts_are_readable_with_h5py_alone(tmp_path: Path) -> None:
 
 def test_layout(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    paths = [run.run_file, run.checkpoints, run.metrics, run.eval, run.images, run.figures, run.quarantine]
-    paths += [run.log_file, run.lock_file]
+    paths = [run.run_file, run.checkpoints, run.metrics, run.eval, run.figures, run.quarantine, run.lock_file]
     assert [str(path.relative_to(tmp_path)) for path in paths] == [
-        *("run.h5", "checkpoints", "metrics", "eval", "images", "figures", "quarantine", "log.txt", ".lock")
+        *("run.h5", "checkpoints", "metrics", "eval", "figures", "quarantine", ".lock")
     ]
     assert list(tmp_path.iterdir()) == []
 
