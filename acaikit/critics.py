@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from itertools import pairwise
 from math import prod
 
 from torch import Tensor, nn
 
 from acaikit import checks
-from acaikit.nets import SLOPE, Encoder, Linear
+from acaikit.nets import Encoder, dense, hidden_widths
 from acaikit.types import Shape
 
 
 class Critic(nn.Module):
-    """Maps examples (images or latents) to one number each: ``[B, *shape] -> [B]``."""
+    """Maps examples (data or latents) to one number each: ``[B, *shape] -> [B]``."""
 
     @abstractmethod
     def build(self, shape: Shape) -> None:
@@ -28,7 +27,7 @@ class Critic(nn.Module):
 
 
 class EncoderCritic(Critic):
-    """ACAI's critic: an encoder whose outputs are averaged into one number per image (paper, section 3.2).
+    """ACAI's critic: an encoder whose outputs are averaged into one number per example (paper, section 3.2).
 
     Parameters
     ----------
@@ -42,7 +41,7 @@ class EncoderCritic(Critic):
         self.encoder = encoder
 
     def build(self, shape: Shape) -> None:
-        """Make the encoder's layers for images of `shape`."""
+        """Make the encoder's layers for data of `shape`."""
         self.encoder.build(shape)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,18 +61,12 @@ class DenseCritic(Critic):
 
     def __init__(self, hidden: Sequence[int] = (100, 100)) -> None:
         super().__init__()
-        checks.instance("DenseCritic.hidden", hidden, Sequence)
-        for width in hidden:
-            checks.whole("DenseCritic.hidden's widths", width, at_least=1)
-        self.hidden = tuple(hidden)
+        self.hidden = hidden_widths("DenseCritic.hidden", hidden)
         self.layers = nn.Sequential()
 
     def build(self, shape: Shape) -> None:
         """Make the layers for examples of `shape`, flattened."""
-        layers: list[nn.Module] = []
-        for before, after in pairwise((prod(shape), *self.hidden)):
-            layers += [Linear(before, after), nn.LeakyReLU(SLOPE)]
-        self.layers = nn.Sequential(*layers, Linear((prod(shape), *self.hidden)[-1], 1))
+        self.layers = dense((prod(shape), *self.hidden, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one logit per example, ``[B]``."""

@@ -1,4 +1,4 @@
-"""Likelihoods: how the decoder's output is compared with the data, and how it is shown as an image."""
+"""Likelihoods: how the decoder's output is compared with the data, and what it looks like beside them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MSE(Likelihood):
     """Mean squared error over every element: mean (x - x_hat)^2 (paper, section 2)."""
 
     def loss(self, output: Tensor, x: Tensor) -> Tensor:
-        """Return the mean over batch, channels and pixels."""
+        """Return the mean over the batch and an example's elements."""
         return F.mse_loss(output, x)
 
     def image(self, output: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class Bernoulli(Likelihood):
     """-log p of (x + 1) / 2 under Bernoullis whose logits are the decoder's output (paper, VAE)."""
 
     def loss(self, output: Tensor, x: Tensor) -> Tensor:
-        """Return the sum over channels and pixels, averaged over the batch, in nats."""
+        """Return the sum over an example's elements, averaged over the batch, in nats."""
         total = F.binary_cross_entropy_with_logits(output, (x + 1) / 2, reduction="sum")
         return total / len(x)
 

@@ -45,7 +45,7 @@ class Autoencoder(nn.Module):
     regularizers : sequence of Regularizer
         In the order in which data meets them.
     data_shape : tuple of int
-        One example's shape, ``(C, H, W)`` for images.
+        One example's shape: ``(C, H, W)`` for images, ``(C, L)`` for sequences, ``(D,)`` for vectors.
     seed : int
         Each part's weights are drawn from (seed, its name).
 
@@ -102,7 +102,7 @@ class Autoencoder(nn.Module):
         return z
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the images ``[B, *data_shape]`` of latents `z` ``[B, *latent_shape]``, without noise."""
+        """Return the data ``[B, *data_shape]`` that latents `z` ``[B, *latent_shape]`` decode to, without noise."""
         return self.likelihood.image(self.decoder(self.emit(z)))
 
     def code(self, x: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class Autoencoder(nn.Module):
         x1, x2 : Tensor
             Two batches, ``[B, *data_shape]`` in [-1, 1].
         steps : int
-            Images per path, at least 2.
+            Points per path, at least 2.
         path : str or callable
             The name of a registered path, or a function ``(a, b, t) -> [B, len(t), *latent_shape]``.
 

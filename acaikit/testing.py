@@ -6,6 +6,7 @@ Examples
 >>> from acaikit.testing import check_regularizer
 >>> check_regularizer(ACAI)
 >>> check_regularizer(lambda: [ACAI(weight=1.0)])
+>>> check_regularizer(ACAI, data="vectors")
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from torch.overrides import TorchFunctionMode
 from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.data.lines import Lines
 from acaikit.engine import Trainer
+from acaikit.errors import UserError
 from acaikit.evaluators.interpolation import Interpolation
 from acaikit.evaluators.probe import ProbeAccuracy
 from acaikit.experiment import Experiment
-from acaikit.nets import ConvDecoder, ConvEncoder
+from acaikit.nets import ConvDecoder, ConvEncoder, Decoder, Encoder, MLPDecoder, MLPEncoder
 from acaikit.objective import constant, forward
+from acaikit.registry import unknown
 from acaikit.regularizer import Regularizer
+from acaikit.types import Shape
 
 Factory = Callable[[], "Regularizer | Sequence[Regularizer]"]
 
@@ -39,11 +43,21 @@ TOLERANCE = 1e-9
 """Largest relative difference between two gradients in float64; rounding alone stays below 1e-12."""
 
 
+CONV = (ConvEncoder(depth=4, scales=2, latent=2), ConvDecoder(depth=4, scales=2))
+MLP = (MLPEncoder(hidden=(8,), latent=8), MLPDecoder(hidden=(8,)))
+DATA: Mapping[str, tuple[Shape, tuple[Encoder, Decoder]]] = {
+    "images": ((1, 8, 8), CONV),
+    "sequences": ((4, 16), CONV),
+    "vectors": ((64,), MLP),
+}
+"""What a part can be checked on: the 64 numbers of a small example in this shape, and networks that fit."""
+
+
 class NotConforming(AssertionError):
     """A part breaks a rule; the message says which and what to do."""
 
 
-def check_regularizer(factory: Factory) -> None:
+def check_regularizer(factory: Factory, data: str = "images") -> None:
     """Check a regularizer, or a composition of several; return None when all is well.
 
     Parameters
@@ -51,9 +65,14 @@ def check_regularizer(factory: Factory) -> None:
     factory : callable
         Makes a new regularizer, or a sequence of them, each time it is called; a class whose parameters all have
         defaults will do.
+    data : str
+        What to train on: "images" ``[1, 8, 8]`` and "sequences" ``[4, 16]`` with convolutional networks, or "vectors"
+        ``[64]`` with dense ones.
 
     Raises
     ------
+    UserError
+        If `data` is none of these.
     NotConforming
         If it writes no hook, gradients reach another player than they should, weights or draws depend on torch's global
         generator, a tensor is made on a device or in a dtype of its own, evaluation changes state or is random, or a
@@ -62,7 +81,7 @@ def check_regularizer(factory: Factory) -> None:
     check_hooks(factory)
     # A broken rule breaks later checks too: the first to fail is the one that names it.
     for check in (check_dtype, check_evaluation, check_randomness, check_device, check_gradients, check_resume):
-        check(factory)
+        check(factory, data)
 
 
 def _make(factory: Factory) -> list[Regularizer]:
@@ -70,12 +89,26 @@ def _make(factory: Factory) -> list[Regularizer]:
     return [made] if isinstance(made, Regularizer) else list(made)
 
 
-def _trainer(factory: Factory, seed: int = 0) -> Trainer:
+class _LinesAs(Lines):
+    """Lines of 8x8, their pixels read as examples of another shape."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(8, 8, test_size=32)
+        self.shape = shape
+
+    def render(self, values: Tensor) -> Tensor:
+        return super().render(values).view(-1, *self.shape)
+
+
+def _trainer(factory: Factory, data: str, seed: int = 0) -> Trainer:
+    if data not in DATA:
+        raise UserError(unknown("check_regularizer can't check on", data, DATA))
+    shape, (encoder, decoder) = DATA[data]
     return Trainer(
         Experiment(
-            dataset=Lines(8, 8, test_size=32),
-            encoder=ConvEncoder(depth=4, scales=2, latent=2),
-            decoder=ConvDecoder(depth=4, scales=2),
+            dataset=_LinesAs(shape),
+            encoder=encoder,
+            decoder=decoder,
             regularizers=_make(factory),
             batch_size=6,
             learning_rate=1e-2,
@@ -84,9 +117,9 @@ def _trainer(factory: Factory, seed: int = 0) -> Trainer:
     )
 
 
-def check_gradients(factory: Factory) -> None:
+def check_gradients(factory: Factory, data: str = "images") -> None:
     """Compare every player's gradient with ``torch.autograd.grad`` of its own loss, from a forward pass of its own."""
-    trainer = _trainer(factory)
+    trainer = _trainer(factory, data)
     for _ in range(STEPS):  # away from the initial weights, where a gradient can vanish by symmetry
         trainer.step()
     _double(trainer)
@@ -165,13 +198,13 @@ def check_hooks(factory: Factory) -> None:
             raise NotConforming(f"{kind.__name__} writes none of the hooks {', '.join(HOOKS)}: it does nothing")
 
 
-def check_randomness(factory: Factory) -> None:
+def check_randomness(factory: Factory, data: str = "images") -> None:
     """Train twice with torch's global generator in different states, and see that nothing drew from it."""
     runs = []
     for global_seed in (1, 2):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(global_seed)
-            trainer = _trainer(factory)
+            trainer = _trainer(factory, data)
             before = torch.get_rng_state()
             for _ in range(STEPS):
                 trainer.step()
@@ -198,9 +231,9 @@ class _NothingOnMeta(TorchFunctionMode):
         return out
 
 
-def check_device(factory: Factory) -> None:
+def check_device(factory: Factory, data: str = "images") -> None:
     """Train while new tensors land on another device by default, as they do when the model is on a GPU."""
-    trainer = _trainer(factory)
+    trainer = _trainer(factory, data)
     x, y = trainer.stream.next()
     try:
         with torch.device("meta"), _NothingOnMeta():
@@ -213,9 +246,9 @@ def check_device(factory: Factory) -> None:
         ) from error
 
 
-def check_dtype(factory: Factory) -> None:
+def check_dtype(factory: Factory, data: str = "images") -> None:
     """Train in float64, and see that every loss is float64 and finite."""
-    trainer = _trainer(factory)
+    trainer = _trainer(factory, data)
     _double(trainer)
     x, _ = trainer.stream.next()
     try:
@@ -233,9 +266,9 @@ def check_dtype(factory: Factory) -> None:
             raise NotConforming(f"in float64 the loss {name!r} must be a finite float64 scalar, not {said}")
 
 
-def check_evaluation(factory: Factory) -> None:
+def check_evaluation(factory: Factory, data: str = "images") -> None:
     """Evaluate, and see that it changes no state and gives the same result twice."""
-    trainer = _trainer(factory)
+    trainer = _trainer(factory, data)
     trainer.step()
     before = _flatten(trainer.state_dict())
     x = trainer.experiment.dataset.test().examples(slice(0, 8))
@@ -253,16 +286,16 @@ def check_evaluation(factory: Factory) -> None:
             )
 
 
-def check_resume(factory: Factory) -> None:
+def check_resume(factory: Factory, data: str = "images") -> None:
     """Save, restore into a new trainer, continue, and compare with never having stopped, bit for bit."""
-    straight = _trainer(factory)
+    straight = _trainer(factory, data)
     for _ in range(STEPS):
         straight.step()
     with tempfile.TemporaryDirectory() as folder:
         files = Checkpoints(Path(folder), run_id="check")
         files.save(straight.steps, straight.state_dict())
         restored: Any = files.load(straight.steps)
-    resumed = _trainer(factory, seed=1)  # whatever is not restored keeps the wrong seed's value
+    resumed = _trainer(factory, data, seed=1)  # whatever is not restored keeps the wrong seed's value
     resumed.load_state_dict(restored)
     for trainer in (straight, resumed):
         for _ in range(STEPS):

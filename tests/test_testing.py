@@ -37,16 +37,53 @@ COMPOSITIONS: list[Callable[[], list[Regularizer]]] = [
 ]
 
 
+every_data = pytest.mark.parametrize("data", ["images", "sequences", "vectors"])
+
+
+@every_data
 @pytest.mark.parametrize("part", [part for part in parts() if part.kind == "regularizers"], ids=lambda part: part.name)
-def test_every_registered_regularizer_conforms(part: Any) -> None:
-    check_regularizer(lambda: part.load()(**SMALL.get(part.name, {})))
+def test_every_registered_regularizer_conforms(part: Any, data: str) -> None:
+    check_regularizer(lambda: part.load()(**SMALL.get(part.name, {})), data)
 
 
+@every_data
 @pytest.mark.parametrize(
     "factory", COMPOSITIONS, ids=lambda make: " + ".join(type(r).__name__ for r in make()) or "none"
 )
-def test_compositions_conform(factory: Callable[[], list[Regularizer]]) -> None:
-    check_regularizer(factory)
+def test_compositions_conform(factory: Callable[[], list[Regularizer]], data: str) -> None:
+    check_regularizer(factory, data)
+
+
+class OnlyOn(Regularizer):
+    """Accepts examples of one shape alone."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def corrupt(self, x: Tensor, noise: Generator | None) -> Tensor:
+        assert x.shape[1:] == self.shape
+        return x
+
+
+@every_data
+def test_shapes_of_the_data(data: str) -> None:
+    shapes = {"images": (1, 8, 8), "sequences": (4, 16), "vectors": (64,)}
+    for name, shape in shapes.items():
+        if name == data:
+            check_regularizer(lambda shape=shape: OnlyOn(*shape), data)
+        else:
+            with pytest.raises(AssertionError):
+                check_regularizer(lambda shape=shape: OnlyOn(*shape), data)
+
+
+def test_images_unless_told_otherwise() -> None:
+    check_regularizer(lambda: OnlyOn(1, 8, 8))
+
+
+def test_unknown_data() -> None:
+    with pytest.raises(UserError, match="can't check on 'vector': did you mean vectors"):
+        check_regularizer(KL, data="vector")
 
 
 class GlobalNoise(Denoising):

@@ -23,7 +23,7 @@ class ACAI(Regularizer):
     gamma : float
         gamma of equation 2, in [0, 1]: how much of the data is blended into the reconstruction shown to the critic.
     critic : Critic, optional
-        Maps images to one number each. Left out, it is the encoder's architecture again, its outputs averaged.
+        Maps data to one number each. Left out, it is the encoder's architecture again, its outputs averaged.
 
     Raises
     ------
