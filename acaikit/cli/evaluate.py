@@ -17,7 +17,12 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     run_dir: options.RunDirectory,
-    lines: Annotated[bool, typer.Option("--lines", help="The lines benchmark.")] = False,
+    factor: Annotated[
+        bool,
+        typer.Option(
+            "--factor", "--lines", help="The lines benchmark, or its like on any dataset drawn from a known factor."
+        ),
+    ] = False,
     probe: Annotated[bool, typer.Option("--probe", help="The tandem probe on the whole test set.")] = False,
     interpolate: Annotated[
         bool, typer.Option("--interpolate", help="Paths between test examples, and their picture.")
@@ -40,7 +45,7 @@ def evaluate(
     run = open_run(run_dir, step, options.pick(device))
     for note in run.notes:
         say(note)
-    flags = {"lines": lines, "probe": probe, "interpolation": interpolate}
+    flags = {"factor": factor, "probe": probe, "interpolation": interpolate}
     scores, files = evaluate_run(run, [key for key, asked in flags.items() if asked], say)
     if as_json:
         result = {"run": str(run_dir), "step": run.step, "samples": run.samples, "scores": scores}

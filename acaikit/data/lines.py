@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from functools import cached_property
-from typing import Any
-
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Generator, Tensor
+from torch import Tensor
 
 from acaikit import checks
-from acaikit.data.base import Batch, Dataset, Split, Stream
+from acaikit.data.rendered import Factor, Rendered
 
-TURN = 2 * math.pi
 CHUNK = 512
 
 
@@ -65,29 +59,7 @@ def _render(angles: Tensor, height: int, width: int) -> Tensor:
     return image[:, None, :height, :width].float()
 
 
-def label(angles: Tensor) -> Tensor:
-    """Return int64 floor(10 L / (2 pi)), the tenth of the circle that each angle ``[N]`` in [0, 2 pi) lies in."""
-    return (angles.double() * 10 / TURN).floor().long().clamp_(0, 9)
-
-
-class _Drawn(Stream):
-    """Lines at fresh uniform angles, without end; the generator's state is the whole position."""
-
-    def __init__(self, lines: Lines, batch_size: int, generator: Generator, device: torch.device | str) -> None:
-        self.lines, self.batch_size, self.generator, self.device = lines, batch_size, generator, device
-
-    def next(self) -> Batch:
-        angles = TURN * torch.rand(self.batch_size, generator=self.generator, dtype=torch.float64)
-        return self.lines.render(angles.to(self.device)), label(angles).to(self.device)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-
-class Lines(Dataset):
+class Lines(Rendered):
     """Lines at uniform angles, drawn on the fly; the label is the tenth of the circle.
 
     Parameters
@@ -103,28 +75,12 @@ class Lines(Dataset):
         If a size is too small.
     """
 
-    classes = 10
-
     def __init__(self, height: int = 32, width: int = 32, test_size: int = 5000) -> None:
         checks.whole("Lines.height", height, at_least=4)
         checks.whole("Lines.width", width, at_least=4)
-        checks.whole("Lines.test_size", test_size, at_least=2)
-        self.height, self.width, self.test_size = height, width, test_size
-        self.shape = (1, height, width)
+        self.height, self.width = height, width
+        super().__init__((1, height, width), Factor.turn("angle"), test_size)
 
-    def render(self, angles: Tensor) -> Tensor:
-        """Draw lines at `angles` ``[N]``, in radians; float32 ``[N, 1, height, width]``."""
-        return render(angles, self.height, self.width)
-
-    @cached_property
-    def test_angles(self) -> Tensor:
-        """The true angles of the test images, float64 ``[test_size]`` in [0, 2 pi)."""
-        return torch.from_numpy(np.random.default_rng(0).uniform(0, TURN, self.test_size))
-
-    def train(self, batch_size: int, generator: Generator, device: torch.device | str = "cpu") -> Stream:
-        """Return an endless stream of fresh lines."""
-        return _Drawn(self, batch_size, generator, device)
-
-    def test(self) -> Split:
-        """Return the fixed test lines."""
-        return Split(self.render(self.test_angles), label(self.test_angles))
+    def render(self, values: Tensor) -> Tensor:
+        """Draw lines at the angles `values` ``[N]``, in radians; float32 ``[N, 1, height, width]``."""
+        return render(values, self.height, self.width)

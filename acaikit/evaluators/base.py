@@ -68,7 +68,7 @@ class Evaluator(ABC):
     Attributes
     ----------
     key : str
-        Short name in metrics, result files and the command line's flags: "lines" for ``--lines``.
+        Short name in metrics, result files and the command line's flags: "factor" for ``--factor``.
     """
 
     key: ClassVar[str]

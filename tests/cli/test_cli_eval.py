@@ -7,17 +7,18 @@ import pytest
 
 import acaikit as package
 
-EVERYTHING = {"interpolation", "lines", "probe", "reconstruction"}
+EVERYTHING = {"interpolation", "factor", "probe", "reconstruction"}
 
 
 @pytest.mark.parametrize(
     ("flags", "evaluators"),
     [
         ([], EVERYTHING),
-        (["--lines"], {"lines"}),
+        (["--factor"], {"factor"}),
+        (["--lines"], {"factor"}),
         (["--probe"], {"probe"}),
         (["--interpolate"], {"interpolation"}),
-        (["--lines", "--probe"], {"lines", "probe"}),
+        (["--lines", "--probe"], {"factor", "probe"}),
     ],
 )
 def test_json_is_exactly_one_object_on_standard_output(
@@ -35,7 +36,7 @@ def test_json_is_exactly_one_object_on_standard_output(
 def test_scores_are_those_of_the_run_itself(acaikit, finished) -> None:
     scores = json.loads(acaikit("eval", finished, "--json").out)["scores"]
     last = {name: column[-1] for name, column in package.open_run(finished).metrics().items()}
-    for name in ("reconstruction/mse", "lines/mean_distance", "probe/accuracy"):
+    for name in ("reconstruction/mse", "factor/mean_distance", "probe/accuracy"):
         evaluator, score = name.split("/")
         assert scores[evaluator][score] == last[name]
 
@@ -45,7 +46,7 @@ def test_the_table_shows_every_score_and_file(acaikit, finished) -> None:
     assert "finished at step 4 (256 of 256 samples)" in out
     for said in ("mean_distance", "smoothness_paper", "smoothness_strict", "undefined_share", "endpoint_error_deg"):
         assert said in out
-    assert "written: finished/eval/lines-000000004.h5" in out
+    assert "written: finished/eval/factor-000000004.h5" in out
     assert "written: finished/figures/interpolation.png" in out
 
 

@@ -45,8 +45,8 @@ def test_a_recipe_as_text(acaikit) -> None:
 
 
 def test_a_recipe_of_ones_own_may_hold_what_looks_like_markup(acaikit) -> None:
-    Path("r.gin").write_text("include 'lines_acai_64.gin'\nLinesBenchmark.path = '[red]:x:'\n")
-    assert "r.gin:2: LinesBenchmark.path: no path is called '[red]:x:'" in acaikit("show", "r.gin", code=2).err
+    Path("r.gin").write_text("include 'lines_acai_64.gin'\nFactorBenchmark.path = '[red]:x:'\n")
+    assert "r.gin:2: FactorBenchmark.path: no path is called '[red]:x:'" in acaikit("show", "r.gin", code=2).err
 
 
 def test_a_run(acaikit, finished) -> None:

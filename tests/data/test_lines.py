@@ -7,9 +7,8 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.stats import chisquare, kstest
 
-from acaikit.data.lines import TURN, Lines, label, render
+from acaikit.data.lines import Lines, render
 from acaikit.errors import UserError
 from acaikit.rng import generator
 
@@ -82,67 +81,28 @@ def test_nothing_to_draw() -> None:
 
 
 def test_the_label_is_the_tenth_of_the_circle() -> None:
-    tenths = torch.arange(10, dtype=torch.float64)
-    for within in (0.01, 0.5, 0.99):
-        assert torch.equal(label((tenths + within) * TURN / 10), torch.arange(10))
-    ends = torch.tensor([0.0, math.nextafter(TURN, 0)], dtype=torch.float64)
-    assert label(ends).tolist() == [0, 9]
+    """floor(10 L / (2 pi)), also at either end."""
+    lines = Lines(8, 8)
+    angles = np.append(np.random.default_rng(0).uniform(0, 2 * math.pi, 1000), [0.0, math.nextafter(2 * math.pi, 0)])
+    assert lines.label(torch.from_numpy(angles)).tolist() == [
+        min(math.floor(10 * a / (2 * math.pi)), 9) for a in angles
+    ]
 
 
 def test_the_test_split_is_fixed() -> None:
     lines = Lines(16, 16, test_size=300)
-    angles = lines.test_angles
     # The first numbers of numpy.random.default_rng(0).
-    np.testing.assert_allclose(angles[:3] / TURN, [0.6369616873214543, 0.2697867137638703, 0.0409735239], rtol=1e-9)
-    split = lines.test()
-    assert torch.equal(split.data, render(angles, 16, 16))
-    assert torch.equal(split.labels, label(angles))
-    assert torch.equal(Lines(16, 16, test_size=300).test().data, split.data)
-    assert len(Lines().test_angles) == 5000
+    expected = [0.6369616873214543, 0.2697867137638703, 0.0409735239]
+    np.testing.assert_allclose(lines.test_factors[:3] / (2 * math.pi), expected, rtol=1e-9)
+    assert torch.equal(lines.test().data, render(lines.test_factors, 16, 16))
+    assert len(Lines().test_factors) == 5000
 
 
-class Watched(Lines):
-    """Remembers which angles it was asked to draw."""
-
-    def __init__(self) -> None:
-        super().__init__(4, 4)
-        self.seen: list[torch.Tensor] = []
-
-    def render(self, angles: torch.Tensor) -> torch.Tensor:
-        self.seen.append(angles)
-        return super().render(angles)
-
-
-def test_the_stream_draws_uniform_angles_and_labels_them() -> None:
-    lines = Watched()
-    stream = lines.train(500, generator(0, "data"))
-    labels = []
-    for _ in range(20):
-        x, y = stream.next()
-        assert x.shape == (500, 1, 4, 4)
-        assert torch.equal(x, render(lines.seen[-1], 4, 4))
-        assert torch.equal(y, label(lines.seen[-1]))
-        labels.append(y)
-    # The seed is fixed: these are no rolls of the dice.
-    assert kstest(torch.cat(lines.seen) / TURN, "uniform").pvalue > 0.01
-    assert chisquare(torch.cat(labels).bincount(minlength=10)).pvalue > 0.01
-
-
-def test_the_stream_goes_on_from_a_saved_position() -> None:
-    noise = generator(0, "data")
-    stream = Lines(8, 8).train(6, noise)
-    stream.next()
-    saved, at = stream.state_dict(), noise.get_state()
-    expected = [stream.next() for _ in range(3)]
-    noise = generator(1, "data")
-    resumed = Lines(8, 8).train(6, noise)
-    resumed.next()
-    noise.set_state(at)
-    resumed.load_state_dict(saved)
-    for x, y in expected:
-        again_x, again_y = resumed.next()
-        assert torch.equal(x, again_x)
-        assert torch.equal(y, again_y)
+def test_the_stream_is_a_turn_times_the_generators_numbers() -> None:
+    x, y = Lines(8, 8).train(50, generator(0, "data")).next()
+    angles = 2 * math.pi * torch.rand(50, generator=generator(0, "data"), dtype=torch.float64)
+    assert torch.equal(x, render(angles, 8, 8))
+    assert torch.equal(y, (10 * angles / (2 * math.pi)).long())
 
 
 @pytest.mark.parametrize("sizes", [(3, 32, 10), (32, 3, 10), (32, 32, 1)])

@@ -21,8 +21,8 @@ def metrics(rows: int) -> dict[str, np.ndarray]:
         "samples": np.arange(rows) * 64.0,
         "loss/reconstruction": rng.uniform(size=rows),
         "probe/accuracy": rng.uniform(size=rows),
-        "lines/mean_distance": every_other,
-        "lines/smoothness_strict": np.full(rows, NAN),
+        "factor/mean_distance": every_other,
+        "factor/smoothness_strict": np.full(rows, NAN),
     }
 
 
@@ -30,7 +30,7 @@ def metrics(rows: int) -> dict[str, np.ndarray]:
 def test_a_score_is_the_median_of_its_last_twenty_values(rows: int) -> None:
     table = metrics(rows)
     found = reported(table)
-    assert list(found) == ["probe/accuracy", "lines/mean_distance", "lines/smoothness_strict"]
+    assert list(found) == ["probe/accuracy", "factor/mean_distance", "factor/smoothness_strict"]
     for name, row in found.items():
         values = table[name].tolist()[-20:]
         defined = sorted(v for v in values if v == v)
@@ -52,25 +52,25 @@ def text(table: Table) -> str:
 
 def test_scores_table() -> None:
     few, many = np.array([1.0, 3.0, 2.5]), np.linspace(0, 1, 101)
-    shown = text(scores_table({"probe/accuracy": few, "lines/mean_distance": many, "loss/x": few}))
+    shown = text(scores_table({"probe/accuracy": few, "factor/mean_distance": many, "loss/x": few}))
     row = {
         line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:4]]
         for line in shown.splitlines()
         if line.startswith("│")
     }
-    assert row == {"probe/accuracy": ["2.5", "2.5 (of 3)"], "lines/mean_distance": ["1", "0.905"]}
+    assert row == {"probe/accuracy": ["2.5", "2.5 (of 3)"], "factor/mean_distance": ["1", "0.905"]}
     assert "median of last 20" in shown
 
 
 def test_evaluation_table() -> None:
     shown = text(
         evaluation_table(
-            {"lines": {"mean_distance": 1.23456e-3, "smoothness_strict": NAN}, "probe": {"accuracy": 97.0}}
+            {"factor": {"mean_distance": 1.23456e-3, "smoothness_strict": NAN}, "probe": {"accuracy": 97.0}}
         )
     )
     rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in shown.splitlines() if line.startswith("│")]
     assert rows == [
-        ["lines", "mean_distance", "0.001235"],
-        ["lines", "smoothness_strict", "nan"],
+        ["factor", "mean_distance", "0.001235"],
+        ["factor", "smoothness_strict", "nan"],
         ["probe", "accuracy", "97"],
     ]

@@ -24,7 +24,7 @@ def test_everything_that_fits(tmp_path: Path, recipe: Recipe, train: Train) -> N
     train(path, recipe())
     run = open_run(path)
     scores, files = evaluate_run(run, [], pytest.fail)
-    assert list(scores) == ["lines", "probe", "reconstruction", "interpolation"]
+    assert list(scores) == ["factor", "probe", "reconstruction", "interpolation"]
     assert [str(file.relative_to(path)) for file in files] == [
         *(f"eval/{key}-000000012.h5" for key in scores),
         "figures/interpolation.png",
@@ -38,7 +38,7 @@ def test_everything_that_fits(tmp_path: Path, recipe: Recipe, train: Train) -> N
     # The recipe's own settings where it has them, the defaults else.
     protocols = {key: read_evaluation(file).protocol for key, file in zip(scores, files, strict=False)}
     data = {"dataset": "Lines", "shape": [1, 8, 8], "test_examples": 12}
-    assert protocols["lines"] == {"evaluator": "LinesBenchmark", "pairs": 3, "steps": 3, "path": "lerp"} | data
+    assert protocols["factor"] == {"evaluator": "FactorBenchmark", "pairs": 3, "steps": 3, "path": "lerp"} | data
     assert protocols["interpolation"] == {"evaluator": "Interpolation", "pairs": 8, "steps": 16, "path": "lerp"} | data
     paths = read_evaluation(files[3]).arrays["paths"]
     np.testing.assert_array_equal(paths, Interpolation().evaluate(run.trained).arrays["paths"])
@@ -48,7 +48,7 @@ def test_scores_are_those_of_training(tmp_path: Path, recipe: Recipe, train: Tra
     train(tmp_path / "run", recipe("vae"))
     for step, row in ((8, 1), (12, 2)):
         run = open_run(tmp_path / "run", step=step)
-        scores, files = evaluate_run(run, ["probe", "lines"], pytest.fail)
+        scores, files = evaluate_run(run, ["probe", "factor"], pytest.fail)
         assert [file.name for file in files] == [f"{key}-{step:09d}.h5" for key in scores]
         for key, found in scores.items():
             for name, value in found.items():
@@ -73,7 +73,7 @@ def test_what_was_asked_for_must_fit(tmp_path: Path, recipe: Recipe, train: Trai
 
 def test_a_folder_that_cannot_be_written_costs_the_files_alone(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     train(tmp_path / "run", recipe())
-    expected, _ = evaluate_run(open_run(tmp_path / "run"), ["lines", "interpolation"], pytest.fail)
+    expected, _ = evaluate_run(open_run(tmp_path / "run"), ["factor", "interpolation"], pytest.fail)
     read_only = tmp_path / "read_only"
     train(read_only, recipe())
     for name in ("eval", "figures"):
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written_costs_the_files_alone(tmp_path: Path, r
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_run(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     train(tmp_path / "run", recipe())
-    expected, _ = evaluate_run(open_run(tmp_path / "run"), ["lines", "interpolation"], pytest.fail)
+    expected, _ = evaluate_run(open_run(tmp_path / "run"), ["factor", "interpolation"], pytest.fail)
     read_only = tmp_path / "read_only"
     train(read_only, recipe())
     read_only.chmod(0o555)
@@ -96,11 +96,11 @@ def test_a_read_only_run(tmp_path: Path, recipe: Recipe, train: Train) -> None:
 
 def check(path: Path, expected: object) -> None:
     lines: list[str] = []
-    scores, files = evaluate_run(open_run(path), ["lines", "interpolation"], lines.append)
+    scores, files = evaluate_run(open_run(path), ["factor", "interpolation"], lines.append)
     np.testing.assert_equal(scores, expected)
     assert files == []
     assert [line.split(" could not be written")[0] for line in lines] == [
-        "the result of lines",
+        "the result of factor",
         "the result of interpolation",
         "the pictures",
     ]

@@ -46,7 +46,7 @@ def test_a_new_run(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     assert metrics["step"].tolist() == [4, 8, 12]
     assert metrics["samples"].tolist() == [24, 48, 72]
     assert {"loss/reconstruction", "loss/ACAI", "loss/ACAI/critic", "loss/probe"} < set(metrics)
-    assert {"lines/mean_distance", "probe/accuracy", "reconstruction/mse"} < set(metrics)
+    assert {"factor/mean_distance", "probe/accuracy", "reconstruction/mse"} < set(metrics)
     assert steps_of(path) == [4, 8, 12]
 
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.name != ".lock"}
