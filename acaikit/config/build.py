@@ -109,6 +109,9 @@ class _Builder:
         for parameter, binding in chosen.items():
             if parameter not in wrong:
                 with self.faults_at(binding.where):
+                    if isinstance(binding.value, Macro) and binding.value.name in REQUIRED:
+                        named = f"{name.rpartition('.')[2]}.{parameter}"
+                        raise UserError(f"{named} is yours to give: in a recipe, or with --set \"{named} = ...\"")
                     arguments[parameter] = self.value(binding.value, scope, binding.where)
         missing = [
             p.name

@@ -254,7 +254,11 @@ def test_every_use_of_a_reference_makes_an_object_of_its_own() -> None:
         ("m = [%speling]\nRoot.x = %m\nRoot.y = %m\nspelling = 1", ["r.gin:1: no macro is called 'speling'"]),
         ("Root.x = %m\nm = %n\nn = [%m]", ["the macro 'm' is defined by itself"]),
         ("Root.x = @Beta()\nBeta.x = {'k': @Root()}", ["a circle of references: Root needs Beta needs Root"]),
-        ("Root.x = %gin.REQUIRED", ["r.gin:1: a value is required here: set it in your recipe or with --set"]),
+        (
+            "Root.x = %gin.REQUIRED",
+            ['r.gin:1: Root.x is yours to give: in a recipe, or with --set "Root.x = ..."'],
+        ),
+        ("Root.x = [%REQUIRED]", ["r.gin:1: a value is required here: set it in your recipe or with --set"]),
         ("k = [1]\nRoot.x = {%k: 1}", ["r.gin:2: a dict's key can't be used: unhashable type: 'list'"]),
         ("Root.x = 1\nBeta.x = 1", ["r.gin:2: nothing reads Beta.x: Beta is not part of this experiment"]),
         ("m = 1\nRoot.x = 1", ["r.gin:1: nothing reads the macro 'm': write %m where it is meant"]),
