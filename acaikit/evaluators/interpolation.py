@@ -16,8 +16,8 @@ class Interpolation(AlongPaths):
         super().__init__(pairs, steps, path)
 
     def fits(self, trained: Trained) -> bool:
-        """Fits every dataset."""
-        return True
+        """A path needs two test examples."""
+        return len(trained.dataset.test()) > 1
 
     def evaluate(self, trained: Trained) -> Result:
         """Decode the paths.

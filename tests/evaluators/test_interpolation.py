@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from acaikit.data.base import Split
 from acaikit.errors import UserError
 from acaikit.evaluators.base import Trained
 from acaikit.evaluators.interpolation import Interpolation
@@ -87,3 +88,10 @@ def test_settings() -> None:
     for values in ({"pairs": 0}, {"steps": 1}):
         with pytest.raises(UserError, match="at least"):
             Interpolation(**values)
+
+
+def test_a_single_test_example_makes_no_path(tiny: Callable[..., Trained], monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = tiny()
+    assert Interpolation().fits(trained)
+    monkeypatch.setattr(trained.dataset, "test", lambda: Split(torch.zeros(1, 1, 8, 8)))
+    assert not Interpolation().fits(trained)
