@@ -30,3 +30,7 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A run directory can't be used in the way that was asked for."""
+
+
+class DataWarning(UserWarning):
+    """Something about a dataset that its user should know, and that is no error: shown as one line."""

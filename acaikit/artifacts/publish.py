@@ -6,9 +6,10 @@ import contextlib
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
-_TEMP = re.compile(r"\..+\.\d+\.[0-9a-f]{16}\.tmp", re.DOTALL)
+_TEMP = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
 def publish(path: Path, data: bytes | memoryview) -> None:
@@ -27,7 +28,7 @@ def publish(path: Path, data: bytes | memoryview) -> None:
         The file can't be written. The previous file, if any, is intact and no temporary file is left. (Where only the
         last step fails, the fsync of the folder, the new file is complete but may not survive a power loss.)
     """
-    temp = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
+    temp = _temporary(path)
     descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:
@@ -40,6 +41,54 @@ def publish(path: Path, data: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):
             temp.unlink()
         raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def publishing(path: Path) -> Iterator[Path]:
+    """Write a file that is too large for memory: what the block wrote to the yielded name becomes `path`, whole.
+
+    Parameters
+    ----------
+    path : Path
+        The final name. A file of that name is replaced; its folder must exist.
+
+    Yields
+    ------
+    Path
+        A temporary name in the same folder, for the block to create. If the block raises, it is removed, and the
+        previous file is intact.
+
+    Raises
+    ------
+    OSError
+        The file can't be made whole; as in `publish`.
+    """
+    temp = _temporary(path)
+    try:
+        yield temp
+        put_in_place(temp, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temp.unlink()
+        raise
+
+
+def put_in_place(source: Path, path: Path) -> None:
+    """Give a complete file its final name, in the same folder, so that both survive a power loss.
+
+    Raises
+    ------
+    OSError
+        It can't be done. Unless only the last step failed, the fsync of the folder, `source` and the previous file of
+        the name are as they were.
+    """
+    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    source.replace(path)
     sync_folder(path.parent)
 
 
@@ -77,11 +126,17 @@ def is_temporary(path: Path) -> bool:
     return _TEMP.fullmatch(path.name) is not None
 
 
-def remove_stale(folder: Path) -> list[Path]:
+def remove_stale(folder: Path, name: str | None = None) -> list[Path]:
     """Remove the temporary files that a killed process left in a folder.
 
-    Call it under the run's lock and only for folders that the lock guards: the temporary file of a live writer looks
-    the same.
+    Call it under a lock and only for what the lock guards: the temporary file of a live writer looks the same.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to look; it needn't exist.
+    name : str, optional
+        Only the temporary files of this file, for a folder whose files have a lock each.
 
     Returns
     -------
@@ -95,10 +150,15 @@ def remove_stale(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    stale = sorted(path for path in folder.iterdir() if is_temporary(path))
+    found = ((path, _TEMP.fullmatch(path.name)) for path in folder.iterdir())
+    stale = sorted(path for path, match in found if match and name in (None, match[1]))
     for path in stale:
         path.unlink(missing_ok=True)
     return stale
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
 
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:

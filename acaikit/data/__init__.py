@@ -7,4 +7,14 @@ from acaikit.data.mnist import MNIST
 from acaikit.data.rendered import Factor, Rendered
 from acaikit.data.sinusoid import Sinusoid
 
-__all__ = ["MNIST", "Dataset", "Disc", "Factor", "Lines", "Rendered", "Sinusoid", "Split", "Stream"]
+__all__ = [
+    "MNIST",
+    "Dataset",
+    "Disc",
+    "Factor",
+    "Lines",
+    "Rendered",
+    "Sinusoid",
+    "Split",
+    "Stream",
+]

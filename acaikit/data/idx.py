@@ -14,23 +14,6 @@ from numpy.typing import NDArray
 from acaikit.errors import DataError
 
 
-def find(folder: Path, name: str) -> Path:
-    """Return `name` or `name`.gz in `folder`.
-
-    Raises
-    ------
-    DataError
-        If neither is there.
-    """
-    for file in (folder / f"{name}.gz", folder / name):
-        if file.is_file():
-            return file
-    raise DataError(
-        f"{folder / name}.gz is missing: put the four published files there, or name the folder that holds the "
-        f"folder {folder.name!r} with --data-dir or ACAIKIT_DATA"
-    )
-
-
 def read(file: Path, shape: tuple[int, ...], digest: str | None = None) -> NDArray[np.uint8]:
     """Return the uint8 array ``[shape]`` in an IDX file, packed with gzip or not.
 

@@ -1,56 +1,123 @@
-"""MNIST (LeCun et al. 1998), padded to 32x32 as in the paper."""
+"""MNIST (LeCun et al. 1998) and the sets made in its likeness, padded to 32x32 as in the paper."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
-from torch import Generator
+import numpy as np
 
 from acaikit.data import idx
-from acaikit.data.base import Dataset, Shuffled, Split, Stream
-from acaikit.data.location import data_dir
+from acaikit.data.fetch import Remote
+from acaikit.data.prepared import Writer
+from acaikit.data.published import Published, check_labels
 
-# MD5 of the unpacked content, so that a file packed anew is accepted.
-CONTENT = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
+PIECE = 4096
+IMAGES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
+LABELS = {"train": "train-labels-idx1-ubyte", "test": "t10k-labels-idx1-ubyte"}
 
 
-class MNIST(Dataset):
+def _remotes(addresses: tuple[str, ...], known: Mapping[str, tuple[str, int, str | None]]) -> tuple[Remote, ...]:
+    return tuple(
+        Remote(f"{name}.gz", addresses, md5, size, (name,), content) for name, (md5, size, content) in known.items()
+    )
+
+
+class MNIST(Published):
     """60,000 training and 10,000 test images of handwritten digits, 28x28 padded by 2 pixels of -1 to 32x32.
 
-    Reads the four published IDX files from the folder ``mnist`` in the data folder (``--data-dir``, else
-    ``ACAIKIT_DATA``, else the user's cache folder).
+    Read from four IDX files in the folder ``mnist`` of the data folder, got from the network where they are missing.
     """
 
     shape = (1, 32, 32)
     classes = 10
+    counts: ClassVar = {"train": 60_000, "test": 10_000}
+    folder = "mnist"
+    source = "http://yann.lecun.com/exdb/mnist"
+    licence = "CC BY-SA 3.0"
+    files = _remotes(
+        (
+            "http://yann.lecun.com/exdb/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        ),
+        {
+            "train-images-idx3-ubyte": (
+                "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+                9_912_422,
+                "6bbc9ace898e44ae57da46a324031adb",
+            ),
+            "train-labels-idx1-ubyte": ("d53e105ee54ea40749a09fcbcd1e9432", 28_881, "a25bea736e30d166cdddb491f175f624"),
+            "t10k-images-idx3-ubyte": (
+                "9fb629c4189551a2d022fa330f9573f3",
+                1_648_877,
+                "2646ac647ad5339dbf082846283269ea",
+            ),
+            "t10k-labels-idx1-ubyte": ("ec29112dd5afa0611ce80d1b7f02629c", 4_542, "27ae3e4e09519cfbb04c329615203637"),
+        },
+    )
 
-    def train(self, batch_size: int, generator: Generator, device: torch.device | str = "cpu") -> Stream:
-        """Return batches of the training set, shuffled anew each epoch."""
-        return Shuffled(self._train, batch_size, generator, device)
+    def read(self, files: Mapping[str, Path], writer: Writer) -> None:
+        """Read images and labels, and pad the images."""
+        content = {remote.name: remote.content for remote in self.files}
+        for split, count in self.counts.items():
+            names = f"{IMAGES[split]}.gz", f"{LABELS[split]}.gz"
+            images = idx.read(files[names[0]], (count, 28, 28), content[names[0]])
+            labels = idx.read(files[names[1]], (count,), content[names[1]])
+            check_labels(labels, self.classes, files[names[1]])
+            writer.split(split, count, self.shape, labels=True)
+            for start in range(0, count, PIECE):
+                rows = slice(start, start + PIECE)
+                padded = np.pad(images[rows], ((0, 0), (2, 2), (2, 2)))
+                writer.append(split, padded[:, None], labels[rows])
 
-    def test(self) -> Split:
-        """Return the test set."""
-        return self._test
 
-    @cached_property
-    def _train(self) -> Split:
-        return self._read("train", 60_000)
+class FashionMNIST(MNIST):
+    """70,000 images of clothes in the format of MNIST (Xiao et al. 2017), padded to 32x32."""
 
-    @cached_property
-    def _test(self) -> Split:
-        return self._read("t10k", 10_000)
+    class_names = (
+        "T-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    )
+    folder = "fashion_mnist"
+    source = "https://github.com/zalandoresearch/fashion-mnist"
+    licence = "MIT"
+    files = _remotes(
+        (
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        ),
+        {
+            "train-images-idx3-ubyte": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880, None),
+            "train-labels-idx1-ubyte": ("25c81989df183df01b3e8a0aad5dffbe", 29_515, None),
+            "t10k-images-idx3-ubyte": ("bef4ecab320f06d8554ea6380940ec79", 4_422_102, None),
+            "t10k-labels-idx1-ubyte": ("bb300cfdad3c16e7a12a480ee83cd310", 5_148, None),
+        },
+    )
 
-    def _read(self, part: str, count: int) -> Split:
-        folder = data_dir() / "mnist"
-        arrays = []
-        for name, shape in ((f"{part}-images-idx3-ubyte", (count, 28, 28)), (f"{part}-labels-idx1-ubyte", (count,))):
-            arrays.append(torch.from_numpy(idx.read(idx.find(folder, name), shape, CONTENT[name]).copy()))
-        images, labels = arrays
-        return Split(F.pad(images, (2, 2, 2, 2)).unsqueeze(1), labels.long())
+
+class KMNIST(MNIST):
+    """70,000 images of cursive Japanese characters in the format of MNIST (Clanuwat et al. 2018), padded to 32x32."""
+
+    class_names = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    folder = "kmnist"
+    source = "http://codh.rois.ac.jp/kmnist"
+    licence = "CC BY-SA 4.0"
+    files = _remotes(
+        ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+        {
+            "train-images-idx3-ubyte": ("bdb82020997e1d708af4cf47b453dcf7", 18_165_135, None),
+            "train-labels-idx1-ubyte": ("e144d726b3acfaa3e44228e80efcd344", 29_497, None),
+            "t10k-images-idx3-ubyte": ("5c965bf0a639b31b8f53240b1b52f4d7", 3_041_136, None),
+            "t10k-labels-idx1-ubyte": ("7320c461ea6c1c855c0b718fb2a4b134", 5_120, None),
+        },
+    )

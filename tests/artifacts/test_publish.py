@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from acaikit.artifacts import publish as publish_module
-from acaikit.artifacts.publish import make_folder, publish, remove_stale
+from acaikit.artifacts.publish import make_folder, publish, publishing, put_in_place, remove_stale
 
 
 def _full_disk(*_: object) -> int:
@@ -72,7 +73,15 @@ def test_interrupt_leaves_no_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_order_of_the_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _publish_by_block(path: Path, data: bytes) -> None:
+    with publishing(path) as temp:
+        temp.write_bytes(data)
+
+
+@pytest.mark.parametrize("write", [publish, _publish_by_block])
+def test_order_of_the_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]
+) -> None:
     calls: list[str] = []
     fsync, replace = os.fsync, Path.replace
 
@@ -86,7 +95,7 @@ def test_order_of_the_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(Path, "replace", note_replace)
-    publish(tmp_path / "a.h5", b"x")
+    write(tmp_path / "a.h5", b"x")
     assert calls == ["fsync file", "replace", "fsync folder"]
 
 
@@ -121,6 +130,88 @@ def test_remove_stale_removes_what_a_kill_leaves_and_nothing_else(
     assert remove_stale(tmp_path) == [stale]
     assert {p.name for p in tmp_path.iterdir()} == others
     assert remove_stale(tmp_path / "missing") == []
+
+
+def test_remove_stale_of_one_file(tmp_path: Path) -> None:
+    stale = [tmp_path / f".a.h5.{pid}.0123456789abcdef.tmp" for pid in (7, 12)]
+    others = {".aa.h5.12.0123456789abcdef.tmp", ".a.h5.b.h5.12.0123456789abcdef.tmp", "a.h5"}
+    for name in [*others, *(path.name for path in stale)]:
+        (tmp_path / name).touch()
+    assert sorted(remove_stale(tmp_path, "a.h5")) == sorted(stale)
+    assert {p.name for p in tmp_path.iterdir()} == others
+
+
+def test_publishing_replaces_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    for content in (b"old content", b"new"):
+        with publishing(path) as temp:
+            assert (temp.parent, temp.exists()) == (tmp_path, False)
+            temp.write_bytes(content)
+            assert not path.exists() or path.read_bytes() == b"old content"
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+@pytest.mark.parametrize("written", [True, False])
+def test_publishing_nothing_where_the_block_fails(tmp_path: Path, error: BaseException, written: bool) -> None:
+    path = tmp_path / "a.h5"
+    publish(path, b"old")
+
+    def fail() -> None:
+        with publishing(path) as temp:
+            if written:
+                temp.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_publishing_nothing_where_nothing_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    publish(path, b"old")
+    with pytest.raises(FileNotFoundError), publishing(path):
+        pass
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_publishing_nothing_where_a_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    path = tmp_path / "a.h5"
+    publish(path, b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(*((Path, "replace") if call == "replace" else (os, call)), _full_disk)
+        with pytest.raises(OSError, match="No space left"), publishing(path) as temp:
+            temp.write_bytes(b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_publishing_where_the_last_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish_module, "sync_folder", _full_disk)
+    with pytest.raises(OSError, match="No space left"), publishing(tmp_path / "a.h5") as temp:
+        temp.write_bytes(b"new")
+    assert (tmp_path / "a.h5").read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_what_cannot_be_put_in_place_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    source, path = tmp_path / "a.part", tmp_path / "a"
+    source.write_bytes(b"new")
+    path.write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(*((Path, "replace") if call == "replace" else (os, call)), _full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            put_in_place(source, path)
+    assert (source.read_bytes(), path.read_bytes()) == (b"new", b"old")
+    put_in_place(source, path)
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_make_folder_makes_parents(tmp_path: Path) -> None:

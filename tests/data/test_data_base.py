@@ -45,10 +45,11 @@ def test_batches_of_a_split_are_every_example_in_order(labels: torch.Tensor | No
         assert torch.cat([y for _, y in batches]).tolist() == list(range(7))
 
 
-@given(count=st.integers(1, 12), batch_size=st.integers(1, 30), seed=st.integers(0, 5))
+@given(count=st.integers(1, 30), data=st.data(), seed=st.integers(0, 5))
 @settings(deadline=None, max_examples=60)
-def test_every_example_once_an_epoch(count: int, batch_size: int, seed: int) -> None:
-    """Also where a batch is larger than the whole set, or ends one epoch and begins the next."""
+def test_every_example_once_an_epoch(count: int, data: st.DataObject, seed: int) -> None:
+    """Also where a batch ends one epoch and begins the next."""
+    batch_size = data.draw(st.integers(1, count))
     stream = Shuffled(numbered(count), batch_size, generator(seed, "data"), "cpu")
     seen = []
     while len(seen) < 3 * count:
@@ -66,7 +67,7 @@ def test_each_epoch_has_an_order_of_its_own() -> None:
     assert all(a != b for a, b in pairwise([list(range(50)), *orders]))
 
 
-@given(before=st.integers(0, 9), batch_size=st.sampled_from([1, 4, 25]))
+@given(before=st.integers(0, 9), batch_size=st.sampled_from([1, 4, 10]))
 @settings(deadline=None, max_examples=20)
 def test_resume_in_the_middle_of_an_epoch(before: int, batch_size: int) -> None:
     noise = generator(0, "data")
@@ -74,11 +75,12 @@ def test_resume_in_the_middle_of_an_epoch(before: int, batch_size: int) -> None:
     for _ in range(before):
         stream.next()
     saved, at = {key: torch.as_tensor(value).clone() for key, value in stream.state_dict().items()}, noise.get_state()
+    assert sum(value.nbytes for value in saved.values()) < 6000
     expected = [stream.next()[1].tolist() for _ in range(12)]
     noise = generator(1, "data")
     resumed = Shuffled(numbered(10), batch_size, noise, "cpu")
     noise.set_state(at)
-    resumed.load_state_dict({"order": saved["order"], "cursor": int(saved["cursor"])})
+    resumed.load_state_dict({**saved, "cursor": int(saved["cursor"]), "examples": int(saved["examples"])})
     assert [resumed.next()[1].tolist() for _ in range(12)] == expected
 
 
@@ -88,8 +90,31 @@ def test_a_set_without_labels() -> None:
 
 
 def test_sets_that_cannot_be_used() -> None:
-    with pytest.raises(DataError, match="empty"):
-        Shuffled(numbered(0), 1, generator(0, "data"), "cpu")
+    with pytest.raises(DataError, match=r"has 4 examples, fewer than a batch of 5: lower Experiment\.batch_size"):
+        Shuffled(numbered(4), 5, generator(0, "data"), "cpu")
     state = Shuffled(numbered(4), 1, generator(0, "data"), "cpu").state_dict()
     with pytest.raises(DataError, match="4 examples, but the set now has 5"):
         Shuffled(numbered(5), 1, generator(0, "data"), "cpu").load_state_dict(state)
+
+
+def test_a_split_stays_where_it_is_on_a_cpu() -> None:
+    split = numbered(3)
+    assert split.resident("cpu") is split
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_whole_set_lies_on_the_gpu_where_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = Split(torch.randint(0, 256, (100, 3, 8, 8), dtype=torch.uint8), torch.arange(100))
+    there = Shuffled(split, 10, generator(0, "data"), "cuda")
+    assert (there.split.data.device.type, there.split.data.dtype) == ("cuda", torch.uint8)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))
+    piecewise = Shuffled(split, 10, generator(0, "data"), "cuda")
+    assert piecewise.split is split
+    here = Shuffled(split, 10, generator(0, "data"), "cpu")
+    for _ in range(25):
+        (x, y), (a, b), (c, d) = here.next(), there.next(), piecewise.next()
+        assert a.device.type == b.device.type == c.device.type == "cuda"
+        torch.testing.assert_close(a.cpu(), x, rtol=0, atol=1e-6)
+        assert torch.equal(a, c)
+        assert torch.equal(b.cpu(), y)
+        assert torch.equal(b, d)

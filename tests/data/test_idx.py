@@ -89,17 +89,3 @@ def test_a_damaged_gzip_file_never_passes(tmp_path_factory: pytest.TempPathFacto
     except DataError as error:
         said = str(error)
     assert not said or str(file) in said
-
-
-def test_find_takes_the_packed_file_first(tmp_path: Path) -> None:
-    plain = put(tmp_path, WHOLE, "images")
-    assert idx.find(tmp_path, "images") == plain
-    packed = put(tmp_path, WHOLE, "images.gz")
-    assert idx.find(tmp_path, "images") == packed
-
-
-def test_find_names_what_is_missing_and_where_it_looked(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    with pytest.raises(DataError, match="--data-dir or ACAIKIT_DATA") as caught:
-        idx.find(tmp_path, "images")
-    assert str(tmp_path / "images.gz") in str(caught.value)

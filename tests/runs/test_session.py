@@ -18,6 +18,7 @@ from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config
 from acaikit.data.base import Split
 from acaikit.data.mnist import MNIST
+from acaikit.data.prepared import Notes, Prepared
 from acaikit.engine import Trainer
 from acaikit.errors import RunError, UserError
 from acaikit.runs import session as module
@@ -75,7 +76,7 @@ def test_an_epoch_goes_on_where_it_stopped(
         torch.randint(0, 256, (20, 1, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8),
         torch.arange(20) % 10,
     )
-    monkeypatch.setattr(MNIST, "_read", lambda *_: digits)
+    monkeypatch.setattr(MNIST, "prepared", Prepared(tmp_path, {"train": digits, "test": digits}, Notes("")))
     config = recipe("baseline", "Experiment.dataset = @MNIST()", "Experiment.evaluators = [@ProbeAccuracy()]")
     train(tmp_path / "straight", config)
     for _ in range(3):

@@ -1,0 +1,34 @@
+"""What takes its time, shown in a terminal: downloads and preparations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+console = Console(stderr=True)
+"""Where it is shown; quiet where the user wants no word."""
+
+
+class Advance(Protocol):
+    """Tells how much more is done: bytes, or examples."""
+
+    def __call__(self, amount: int) -> None:
+        """Add `amount`."""
+
+
+@contextmanager
+def progress(what: str, total: int, *, in_bytes: bool = False, done: int = 0) -> Iterator[Advance]:
+    """Show a bar while the block runs: in a terminal a live one that goes away at the end, elsewhere one line."""
+    if not console.is_terminal:
+        console.print(what, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        yield lambda amount: None
+        return
+    amount = DownloadColumn() if in_bytes else TextColumn("{task.completed:,.0f}/{task.total:,.0f}")
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), amount)
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total, completed=done)
+        yield lambda amount: bar.advance(task, amount)
