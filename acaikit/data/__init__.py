@@ -1,14 +1,18 @@
 """Datasets: what autoencoders are trained and tested on."""
 
 from acaikit.data.base import Dataset, Split, Stream
+from acaikit.data.cifar10 import CIFAR10
 from acaikit.data.disc import Disc
 from acaikit.data.lines import Lines
 from acaikit.data.mnist import MNIST
 from acaikit.data.rendered import Factor, Rendered
 from acaikit.data.sinusoid import Sinusoid
+from acaikit.data.svhn import SVHN
 
 __all__ = [
+    "CIFAR10",
     "MNIST",
+    "SVHN",
     "Dataset",
     "Disc",
     "Factor",
