@@ -1,6 +1,7 @@
 """Datasets: what autoencoders are trained and tested on."""
 
 from acaikit.data.base import Dataset, Split, Stream
+from acaikit.data.celeba import CelebA
 from acaikit.data.cifar10 import CIFAR10
 from acaikit.data.disc import Disc
 from acaikit.data.lines import Lines
@@ -13,6 +14,7 @@ __all__ = [
     "CIFAR10",
     "MNIST",
     "SVHN",
+    "CelebA",
     "Dataset",
     "Disc",
     "Factor",
