@@ -4,6 +4,7 @@ from acaikit.data.base import Dataset, Split, Stream
 from acaikit.data.celeba import CelebA
 from acaikit.data.cifar10 import CIFAR10
 from acaikit.data.disc import Disc
+from acaikit.data.folder import ImageFolder
 from acaikit.data.lines import Lines
 from acaikit.data.mnist import MNIST
 from acaikit.data.rendered import Factor, Rendered
@@ -18,6 +19,7 @@ __all__ = [
     "Dataset",
     "Disc",
     "Factor",
+    "ImageFolder",
     "Lines",
     "Rendered",
     "Sinusoid",
