@@ -1,8 +1,10 @@
 """Datasets: what autoencoders are trained and tested on."""
 
+from acaikit.data.arrays import Arrays
 from acaikit.data.base import Dataset, Split, Stream
 from acaikit.data.celeba import CelebA
 from acaikit.data.cifar10 import CIFAR10
+from acaikit.data.digits import Digits
 from acaikit.data.disc import Disc
 from acaikit.data.folder import ImageFolder
 from acaikit.data.lines import Lines
@@ -15,8 +17,10 @@ __all__ = [
     "CIFAR10",
     "MNIST",
     "SVHN",
+    "Arrays",
     "CelebA",
     "Dataset",
+    "Digits",
     "Disc",
     "Factor",
     "ImageFolder",
