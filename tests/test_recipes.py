@@ -1,45 +1,91 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import inspect
+import math
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+import torch
+from torch import Generator, Tensor
 
 from acaikit.config import build, read_recipe, read_resolved
 from acaikit.config.resolve import differences
-from acaikit.errors import UserError
+from acaikit.data.base import Dataset, Shuffled, Split, Stream
+from acaikit.engine import Trainer
+from acaikit.errors import ConfigError, UserError
 from acaikit.experiment import Experiment
 from acaikit.nets import count_parameters
 from acaikit.recipes import locate, recipe_root, shipped
+from acaikit.types import Shape
 
-NAMES = sorted(file.stem for file in (Path(__file__).parents[1] / "gin").glob("*.gin"))
+GIN = Path(__file__).parents[1] / "gin"
+NAMES = sorted(file.stem for file in GIN.glob("*.gin"))
+OF_ONES_OWN = [name for name in NAMES if name.startswith(("images_", "arrays_"))]
+COMPLETE = [name for name in NAMES if name not in OF_ONES_OWN]
 
-# Method, section 2: the regularizers, and whether the likelihood is the Bernoulli.
-MODELS: Mapping[str, list[str]] = {
-    "baseline": [],
-    "dropout": ["LatentDropout"],
-    "denoising": ["Denoising"],
-    "vae": ["KL"],
-    "aae": ["AdversarialPrior"],
-    "vqvae": ["VQEMA"],
-    "acai": ["ACAI"],
-}
 
-# Method, section 1: latent shape, parameters of encoder and decoder. On lines the VQ-VAE has three scales.
+class Size(NamedTuple):
+    """A row of the method's table (section 1), and what the set's file says."""
+
+    dataset: str
+    data: Shape
+    classes: int | None
+    latent: Shape
+    encoder: int
+    decoder: int
+    tables: str
+
+
+LINES = ("Lines", (1, 32, 32), 10)
+MNIST = ("MNIST", (1, 32, 32), 10)
+SVHN = ("SVHN", (3, 32, 32), 10)
+CELEBA = ("CelebA", (3, 32, 32), None)
+CIFAR10 = ("CIFAR10", (3, 32, 32), 10)
 SIZES = {
-    ("lines", "64"): ((16, 2, 2), 627_472, 313_985),
-    ("lines", "256"): ((16, 4, 4), 166_288, 83_329),
-    ("mnist", "32"): ((2, 4, 4), 150_146, 75_265),
-    ("mnist", "256"): ((16, 4, 4), 166_288, 83_329),
+    "lines_64": Size(*LINES, (16, 2, 2), 627_472, 313_985, "(paper, Table 1)"),
+    "mnist_32": Size(*MNIST, (2, 4, 4), 150_146, 75_265, "(paper, Tables 2 and 3)"),
+    "mnist_256": Size(*MNIST, (16, 4, 4), 166_288, 83_329, "(paper, Tables 2 and 3)"),
+    "svhn_32": Size(*SVHN, (2, 4, 4), 2_370_178, 1_186_947, "(paper, Tables 2 and 3)"),
+    "svhn_256": Size(*SVHN, (16, 4, 4), 2_434_704, 1_219_203, "(paper, Tables 2 and 3)"),
+    "celeba_32": Size(*CELEBA, (2, 4, 4), 2_370_178, 1_186_947, "(paper: pictures, no table)"),
+    "celeba_256": Size(*CELEBA, (16, 4, 4), 2_434_704, 1_219_203, "(paper: pictures, no table)"),
+    "cifar10_256": Size(*CIFAR10, (16, 4, 4), 2_434_704, 1_219_203, "(paper, Table 2)"),
+    "cifar10_1024": Size(*CIFAR10, (64, 4, 4), 2_655_936, 1_329_795, "(paper, Table 2)"),
 }
+# With three scales instead of four, lines have the networks of the other set with one colour and depth 16.
+LINES_VQVAE = SIZES["lines_64"]._replace(latent=(16, 4, 4), encoder=166_288, decoder=83_329)
+
+# Method, section 2: the regularizers and every setting of theirs; section 5 for the dropout on CIFAR-10.
+MODELS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
+    "baseline": {},
+    "dropout": {"LatentDropout": {"p": 0.5}},
+    "denoising": {"Denoising": {"std": 1.0}},
+    "vae": {"KL": {"weight": 1}},
+    "aae": {"AdversarialPrior": {"weight": 1}},
+    "vqvae": {"VQEMA": {"weight": 10, "entries": 2**14, "vectors": 10, "hidden": 512, "decay": 0.999}},
+    "acai": {"ACAI": {"weight": 0.5, "gamma": 0.2}},
+}
+PAPER = [f"{name}_{model}_{size}" for name, size in (key.split("_") for key in SIZES) for model in MODELS]
+COMPOSITIONS = [
+    f"{name}_{model}_acai_{size}"
+    for name, size in (("lines", "64"), ("mnist", "256"))
+    for model in MODELS
+    if model not in ("baseline", "acai")
+]
 
 
-def parse(name: str) -> tuple[str, list[str], str]:
-    """Return dataset, models and size of a recipe's name: ``lines_vae_acai_64`` is VAE with ACAI on lines."""
-    if name.startswith("quickstart"):
-        return "quickstart", [name.removeprefix("quickstart").strip("_") or "acai"], "64"
-    dataset, *models, size = name.split("_")
-    return dataset, models, size
+@pytest.fixture(autouse=True)
+def _no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let every recipe be checked where there are no data, and see that none are made."""
+    monkeypatch.setenv("ACAIKIT_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield
+    assert not list(tmp_path.glob("data")) + list(tmp_path.glob("cache"))
 
 
 def experiment(name: str) -> Experiment:
@@ -48,35 +94,121 @@ def experiment(name: str) -> Experiment:
     return made
 
 
+def settings(part: object) -> dict[str, Any]:
+    """Return what a part was made with, apart from the parts it was made of."""
+    return {name: getattr(part, name) for name in inspect.signature(type(part)).parameters if name != "critic"}
+
+
+def dense(*widths: int) -> int:
+    """Return the number of parameters of dense layers from each width to the next."""
+    return sum(a * b + b for a, b in pairwise(widths))
+
+
 def test_every_recipe_of_the_paper_is_shipped() -> None:
+    assert len(set(PAPER)) == 63
     assert shipped() == NAMES
-    paper = {f"lines_{model}_64" for model in MODELS} | {f"mnist_{m}_{size}" for m in MODELS for size in (32, 256)}
-    assert paper | {"quickstart", "quickstart_baseline"} <= set(NAMES)
+    assert {*PAPER, *COMPOSITIONS, "quickstart", "quickstart_baseline"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_is_what_its_name_says(name: str) -> None:
-    dataset, models, size = parse(name)
+@pytest.mark.parametrize("name", [*PAPER, *COMPOSITIONS])
+def test_a_recipe_of_the_paper_is_the_methods(name: str) -> None:
+    dataset, *models, latent = name.split("_")
+    size = LINES_VQVAE if (dataset, models[0]) == ("lines", "vqvae") else SIZES[f"{dataset}_{latent}"]
     made = experiment(name)
-    model, probe = made.build()
-    assert [type(r).__name__ for r in made.regularizers] == [r for m in models for r in MODELS[m]]
+
+    assert (type(made.dataset).__name__, made.dataset.shape, made.dataset.classes) == size[:3]
+    assert (made.batch_size, made.learning_rate) == (64, 1e-4)
+    assert (made.samples, made.evaluate_every, made.probe) == (2**24, 2**16, True)
     assert type(made.likelihood).__name__ == ("Bernoulli" if "vae" in models else "MSE")
-    assert type(made.dataset).__name__ == ("MNIST" if dataset == "mnist" else "Lines")
-    assert (model.data_shape, made.dataset.classes, made.batch_size) == (made.dataset.shape, 10, 64)
-    assert probe is not None
+    expected = {key: dict(said) for model in models for key, said in MODELS[model].items()}
+    if {"vae", "acai"} <= set(models):
+        # Not the paper's: the Bernoulli likelihood is a sum over 32 x 32 pixels, where MSE is a mean.
+        expected["ACAI"]["weight"] = 0.5 * 32 * 32
+    assert [(type(r).__name__, settings(r)) for r in made.regularizers] == list(expected.items())
+
+    model, probe = made.build()
+    assert (model.data_shape, model.latent_shape) == (size.data, size.latent)
+    assert count_parameters(model.encoder) == size.encoder
+    assert count_parameters(model.decoder) == size.decoder
+    d = math.prod(size.latent)
+    assert d == (256 if size is LINES_VQVAE else int(latent))
     critics = {key: count_parameters(r.critic) for key, r in model.regularizers.items() if r.critic is not None}
-    if dataset == "quickstart":
-        assert made.samples < 2**24
-        return
-    assert (made.samples, made.learning_rate, made.evaluate_every) == (2**24, 1e-4, 2**16)
-    shape, encoder, decoder = SIZES[dataset, "256" if (dataset, models[0]) == ("lines", "vqvae") else size]
-    assert model.data_shape == (1, 32, 32)
-    assert model.latent_shape == shape
-    assert count_parameters(model.encoder) == encoder
-    assert count_parameters(model.decoder) == decoder
-    d = shape[0] * shape[1] * shape[2]
-    expected = {"ACAI": encoder, "AdversarialPrior": (d * 100 + 100) + (100 * 100 + 100) + (100 + 1)}
-    assert critics == {key: expected[key] for key in model.regularizers if key in expected}
+    counts = {"ACAI": size.encoder, "AdversarialPrior": dense(d, 100, 100, 1)}
+    assert critics == {key: counts[key] for key in expected if key in counts}
+    layers = {key: count_parameters(r) - critics.get(key, 0) for key, r in model.regularizers.items()}
+    counts = {"KL": 2 * dense(d, d), "VQEMA": dense(d, 10 * d) + dense(10 * d, 512, d)}
+    assert layers == {key: counts.get(key, 0) for key in expected}
+    if "vqvae" in models:
+        assert model.regularizers["VQEMA"].codebook.shape == (2**14, d)
+    assert (0 if probe is None else count_parameters(probe)) == (dense(d, size.classes) if size.classes else 0)
+
+
+@pytest.mark.parametrize("name", [*PAPER, *COMPOSITIONS])
+def test_a_recipe_of_the_paper_says_where_its_scores_belong(name: str) -> None:
+    dataset, *models, latent = name.split("_")
+    size = SIZES[f"{dataset}_{latent}"]
+    said = (GIN / f"{name}.gin").read_text().splitlines()[0]
+    assert said.endswith(f"{size.tables}." if len(models) == 1 else "which the paper doesn't have.")
+    evaluators = {type(evaluator).__name__: evaluator for evaluator in experiment(name).evaluators}
+    assert ("FactorBenchmark" in evaluators) == (dataset == "lines")
+    assert ("ProbeAccuracy" in evaluators) == (size.classes is not None)
+    assert settings(evaluators["Reconstruction"])["limit"] == (10_000 if dataset == "celeba" else None)
+
+
+@pytest.mark.parametrize("name", [f"{dataset}_{model}_16" for dataset in ("sinusoid", "disc") for model in MODELS])
+def test_a_recipe_of_another_known_factor_is_what_its_name_says(name: str) -> None:
+    dataset, model, latent = name.split("_")
+    made = experiment(name)
+    assert type(made.dataset).__name__.lower() == dataset
+    assert [type(r).__name__ for r in made.regularizers] == list(MODELS[model])
+    assert math.prod(made.build()[0].latent_shape) == int(latent)
+    assert "FactorBenchmark" in {type(evaluator).__name__ for evaluator in made.evaluators}
+
+
+class Pixels(Dataset):
+    """A few random examples in place of a real set."""
+
+    def __init__(self, like: Dataset) -> None:
+        self.shape, self.classes = like.shape, like.classes
+        noise = torch.Generator().manual_seed(0)
+        data = torch.randint(0, 256, (2, *self.shape), generator=noise, dtype=torch.uint8)
+        self.split = Split(data, None if self.classes is None else torch.arange(2) % self.classes)
+
+    def train(self, batch_size: int, generator: Generator, device: torch.device | str = "cpu") -> Stream:
+        return Shuffled(self.split, batch_size, generator, device)
+
+    def test(self) -> Split:
+        return self.split
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_a_step_of_every_recipe(name: str) -> None:
+    made = experiment(name)
+    trainer = Trainer(dataclasses.replace(made, dataset=Pixels(made.dataset), batch_size=2))
+    modules = [trainer.model] if trainer.probe is None else [trainer.model, trainer.probe]
+    before = [{key: value.clone() for key, value in module.state_dict().items()} for module in modules]
+    losses = trainer.step()
+    assert all(loss.isfinite() for loss in losses.values())
+    # Weights of every player, and what moves without a gradient: a codebook.
+    for module, old in zip(modules, before, strict=True):
+        now: dict[str, Tensor] = module.state_dict()
+        assert [key for key, value in now.items() if torch.equal(value, old[key]) or not value.isfinite().all()] == []
+    critics = {key for key, r in trainer.model.regularizers.items() if r.critic is not None}
+    assert set(trainer.optimizers) == {"model", *critics, *(["probe"] if made.dataset.classes else [])}
+    for optimizer in trainer.optimizers.values():
+        assert isinstance(optimizer, torch.optim.Adam)
+        (group,) = optimizer.param_groups
+        assert (group["lr"], group["betas"], group["eps"]) == (made.learning_rate, (0.9, 0.999), 1e-8)
+        assert (group["weight_decay"], group["amsgrad"]) == (0, False)
+
+
+@pytest.mark.parametrize("name", OF_ONES_OWN)
+def test_a_recipe_for_data_of_ones_own_says_how_to_name_them(name: str) -> None:
+    (path,) = [b for b in read_recipe(name).bindings.values() if b.parameter == "path"]
+    with pytest.raises(ConfigError, match="--set") as caught:
+        build(read_recipe(name))
+    assert [fault.startswith(f"{path.where}: ") for fault in caught.value.faults] == [True]
+    assert isinstance(build(read_recipe(name, [f"{path.label} = 'elsewhere.npz'"])), Experiment)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,6 +218,16 @@ def test_resolved_says_the_same_without_any_other_file(name: str) -> None:
     assert again.resolved == config.resolved
     assert list(differences(config, again)) == []
     assert "include" not in config.resolved
+
+
+def test_the_table_of_recipes_is_whole() -> None:
+    """Every recipe has one row in gin/README.md, and every row has recipes."""
+    rows = [line for line in (GIN / "README.md").read_text().splitlines() if line.startswith("| `")]
+    told = [pattern for row in rows for pattern in re.findall(r"`(\w+)`", row.split("|")[1])]
+    patterns = {row: re.compile(row.replace("MODEL", f"({'|'.join(MODELS)})")) for row in told}
+    meant = {name: [row for row, pattern in patterns.items() if pattern.fullmatch(name)] for name in NAMES}
+    assert {name: rows for name, rows in meant.items() if len(rows) != 1} == {}
+    assert {row for rows in meant.values() for row in rows} == set(told)
 
 
 @pytest.mark.parametrize("name", ["quickstart", "quickstart.gin", "gin/quickstart", "gin/quickstart.gin"])

@@ -15,18 +15,22 @@ class Reconstruction(Evaluator):
     ----------
     examples : int
         How many examples to keep for the picture.
+    limit : int, optional
+        Measure the error on at most this many test examples, spread evenly. Left out, it is measured on all.
 
     Raises
     ------
     UserError
-        If `examples` is below 1.
+        If `examples` or `limit` is below 1.
     """
 
     key = "reconstruction"
 
-    def __init__(self, examples: int = 32) -> None:
+    def __init__(self, examples: int = 32, limit: int | None = None) -> None:
         checks.whole("Reconstruction.examples", examples, at_least=1)
-        self.examples = examples
+        if limit is not None:
+            checks.whole("Reconstruction.limit", limit, at_least=1)
+        self.examples, self.limit = examples, limit
 
     def fits(self, trained: Trained) -> bool:
         """Fits every dataset."""
@@ -35,9 +39,11 @@ class Reconstruction(Evaluator):
     def evaluate(self, trained: Trained) -> Result:
         """Return ``mse`` over every element; arrays originals and reconstructions, float32 ``[M, *shape]``."""
         model, split = trained.model, trained.dataset.test()
+        measured = torch.from_numpy(spread(self.limit or len(split), len(split)))
         total = torch.zeros((), dtype=torch.float64, device=trained.device)
-        for x, _ in split.batches(500, trained.device):
+        for part in torch.split(measured, 500):
+            x = split.examples(part, trained.device)
             total += (model.reconstruct(x) - x).square().double().sum()
         shown = split.examples(torch.from_numpy(spread(self.examples, len(split))), trained.device)
         arrays = {"originals": shown.cpu().numpy(), "reconstructions": model.reconstruct(shown).cpu().numpy()}
-        return Result({"mse": total.item() / split.data.numel()}, arrays)
+        return Result({"mse": total.item() / (len(measured) * shown[0].numel())}, arrays)

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+import torch
 
 from acaikit.errors import UserError
 from acaikit.evaluators.base import Trained
@@ -29,6 +30,28 @@ def test_the_error_over_every_element(tiny: Callable[..., Trained], vae: bool) -
     np.testing.assert_allclose(found.arrays["reconstructions"], shown[rows], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("limit", "rows"),
+    [
+        (1, [0]),
+        (4, [0, 366, 733, 1099]),
+        (501, np.linspace(0, 1099, 501).round()),
+        (1100, range(1100)),
+        (9999, range(1100)),
+    ],
+)
+def test_the_error_of_a_part_spread_evenly(tiny: Callable[..., Trained], limit: int, rows: Sequence[float]) -> None:
+    trained = tiny(1100)
+    x = trained.dataset.test().data[torch.tensor(list(rows)).long()]
+    shown = trained.model.decoder(trained.model.encoder(x)).double()
+    found = Reconstruction(examples=3, limit=limit).evaluate(trained)
+    assert found.scores["mse"] == pytest.approx((shown - x.double()).square().mean().item(), rel=1e-5)
+    whole = Reconstruction(examples=3).evaluate(trained)
+    assert (found.scores == whole.scores) == (limit >= 1100)
+    for name, array in whole.arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array)
+
+
 def test_no_more_examples_than_there_are(tiny: Callable[..., Trained]) -> None:
     arrays = Reconstruction(examples=32).evaluate(tiny(5)).arrays
     assert {name: array.shape for name, array in arrays.items()} == {
@@ -39,7 +62,10 @@ def test_no_more_examples_than_there_are(tiny: Callable[..., Trained]) -> None:
 
 def test_settings(tiny: Callable[..., Trained]) -> None:
     assert Reconstruction.key == "reconstruction"
-    assert Reconstruction(examples=4).protocol == {"evaluator": "Reconstruction", "examples": 4}
+    assert Reconstruction(examples=4).protocol == {"evaluator": "Reconstruction", "examples": 4, "limit": None}
+    assert Reconstruction(limit=10000).protocol == {"evaluator": "Reconstruction", "examples": 32, "limit": 10000}
     assert Reconstruction().fits(tiny(probe=False))
     with pytest.raises(UserError, match=r"Reconstruction.examples must be a whole number of at least 1, not 0"):
         Reconstruction(examples=0)
+    with pytest.raises(UserError, match=r"Reconstruction.limit must be a whole number of at least 1, not 0"):
+        Reconstruction(limit=0)
