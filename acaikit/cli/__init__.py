@@ -6,12 +6,13 @@ import sys
 
 import typer
 
-from acaikit.cli import evaluate, listing, run, show
-from acaikit.cli.terminal import fail
+from acaikit.cli import data, evaluate, listing, run, show
+from acaikit.cli.terminal import Interruptible, fail, showing_notes
 from acaikit.errors import UserError
 
 app = typer.Typer(
     name="acaikit",
+    cls=Interruptible,
     help="Train, resume and evaluate autoencoders, and look at what lies between two points of a latent space.",
     epilog="Begin with: acaikit run quickstart",
     no_args_is_help=True,
@@ -23,12 +24,14 @@ run.register(app)
 evaluate.register(app)
 show.register(app)
 listing.register(app)
+data.register(app)
 
 
 def main() -> None:
     """Run the command line: a user's mistake is one message and exit code 2."""
     try:
-        app()
+        with showing_notes():
+            app()
     except UserError as error:
         fail(str(error))
         sys.exit(2)

@@ -52,12 +52,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
-def apply(data_dir: Path | None, threads: int | None = None) -> None:
-    """Make the data folder and the number of threads hold for this process."""
+def apply(data_dir: Path | None, threads: int | None = None, *, quiet: bool = False) -> None:
+    """Make the data folder, the number of threads and the silence of datasets hold for this process."""
     if data_dir is not None:
         if not data_dir.is_dir():
             raise UserError(f"--data-dir {data_dir} is no folder")
         os.environ["ACAIKIT_DATA"] = str(data_dir)
+    from acaikit.data import progress
+
+    progress.console.quiet = quiet
     if threads is not None:
         import torch
 

@@ -50,7 +50,7 @@ def run(
     from acaikit.runs.session import check, open_session
     from acaikit.runs.stopping import Stopper
 
-    options.apply(data_dir, threads)
+    options.apply(data_dir, threads, quiet=quiet)
     bindings = [*(overrides or []), *([f"Experiment.seed = {seed}"] if seed is not None else [])]
     config = read_recipe(recipe, bindings)
     experiment = build(config)
@@ -62,10 +62,9 @@ def run(
         if not as_json:
             say(f"nothing was trained; without --dry-run this runs in {path} on {chosen}", out)
         return
-    with (
-        Stopper(options.seconds(max_time)) as stopper,
-        open_session(path, config=config, overrides=bindings, device=chosen, say=say) as session,
-    ):
+    limit = Stopper(options.seconds(max_time))
+    # Only once training begins does Ctrl-C ask for a stop in good order: a download is to end at once.
+    with open_session(path, config=config, overrides=bindings, device=chosen, say=say) as session, limit as stopper:
         _train(session, stopper, options.Given(data_dir, device, threads), quiet, as_json)
 
 
@@ -83,11 +82,9 @@ def resume(
     from acaikit.runs.session import open_session
     from acaikit.runs.stopping import Stopper
 
-    options.apply(data_dir, threads)
-    with (
-        Stopper(options.seconds(max_time)) as stopper,
-        open_session(run_dir, device=options.pick(device, run_dir), say=say) as session,
-    ):
+    options.apply(data_dir, threads, quiet=quiet)
+    limit = Stopper(options.seconds(max_time))
+    with open_session(run_dir, device=options.pick(device, run_dir), say=say) as session, limit as stopper:
         if samples is not None:
             session.extend(samples)
         _train(session, stopper, options.Given(data_dir, device, threads), quiet, as_json)

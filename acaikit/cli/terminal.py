@@ -4,12 +4,52 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
+from typer.core import TyperGroup
+
+from acaikit.errors import DataWarning
 
 out = Console()
 err = Console(stderr=True)
+
+
+class Interruptible(TyperGroup):
+    """Commands that Ctrl-C ends with a word and exit code 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(130) from None
+
+
+@contextmanager
+def showing_notes() -> Iterator[None]:
+    """Show each remark about a dataset once, as a line, while the block runs; other warnings as Python shows them."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, DataWarning):
+                show(message, category, *where, **more)
+            elif str(message) not in said:
+                from acaikit.data.progress import console  # has been imported by whatever warns
+
+                said.add(str(message))
+                say(f"note: {message}", console)
+
+        warnings.showwarning = note
+        warnings.simplefilter("always", DataWarning)
+        yield
 
 
 def fail(message: str) -> None:

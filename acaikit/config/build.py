@@ -111,7 +111,7 @@ class _Builder:
                 with self.faults_at(binding.where):
                     if isinstance(binding.value, Macro) and binding.value.name in REQUIRED:
                         named = f"{name.rpartition('.')[2]}.{parameter}"
-                        raise UserError(f"{named} is yours to give: in a recipe, or with --set \"{named} = ...\"")
+                        raise UserError(f'{named} is yours to give: in a recipe, or with --set "{named} = ..."')
                     arguments[parameter] = self.value(binding.value, scope, binding.where)
         missing = [
             p.name

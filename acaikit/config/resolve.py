@@ -94,6 +94,20 @@ def read_recipe(recipe: str, overrides: Sequence[str] = ()) -> Config:
     return Config(reader.settle(), reader.sources)
 
 
+def read_bindings(texts: Sequence[str]) -> Config:
+    """Read bindings alone, as ``--set`` takes them, without a recipe.
+
+    Raises
+    ------
+    ConfigError
+        With every fault found.
+    """
+    reader = _Reader()
+    for text in texts:
+        reader.override(text)
+    return Config(reader.settle(), reader.sources)
+
+
 def read_resolved(text: str, file: str = "resolved") -> Config:
     """Read what `Config.resolved` returned; includes are refused."""
     reader = _Reader()

@@ -144,6 +144,8 @@ def open_session(
 ) -> Iterator[Session]:
     """Take a run's lock and bring its trainer to the last checkpoint.
 
+    What the dataset needs from the network and the disk is got first: without it, the run directory isn't made.
+
     Parameters
     ----------
     path : Path
@@ -161,12 +163,15 @@ def open_session(
     ------
     RunError
         If another process holds the run, or the directory holds another experiment or something that is no run.
+    DataError
+        If the data can't be had.
     """
     directory, device = RunDir(path), torch.device(device)
     check(path, config)
     experiment = build(
         config if config is not None else read_resolved(directory.read_run()["resolved"], f"{path}/run.h5")
     )
+    experiment.dataset.prepare()
     trainer = Trainer(experiment, device)
     lock = FileLock(directory.lock_file)
     try:

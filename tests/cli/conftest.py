@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from acaikit import cli
+from acaikit.data import progress
 
 SMALL = {
     "Lines.height": 8,
@@ -55,6 +56,13 @@ def acaikit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("ACAIKIT_DATA", str(tmp_path))  # --data-dir overwrites it; it is restored afterwards
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("ACAIKIT_MIRROR", raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):  # nothing but this machine can be reached
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    monkeypatch.setattr(progress.console, "quiet", False)  # so does --quiet
     return Command(monkeypatch, capsys)
 
 

@@ -15,7 +15,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)
 
 
 def test_the_commands() -> None:
-    assert COMMANDS == ["eval", "list", "resume", "run", "show"]
+    assert COMMANDS == ["data", "eval", "list", "resume", "run", "show"]
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -43,7 +43,16 @@ def test_every_command_explains_itself_with_an_example_that_works(acaikit, finis
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["run", "--help"], ["list"], ["list", "--json"], ["show", "--no-such-option"]]
+    "args",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["data", "--help"],
+        ["data", "fetch", "--help"],
+        ["list"],
+        ["list", "--json"],
+        ["show", "--no-such-option"],
+    ],
 )
 def test_quick_commands_import_nothing_heavy(args: list[str]) -> None:
     script = """
@@ -61,10 +70,12 @@ finally:
     assert not {"torch", "sklearn", "matplotlib", "numpy", "scipy", "h5py", "gin"} & modules
 
 
-def test_shell_completion_of_recipes_and_kinds() -> None:
+def test_shell_completion_of_recipes_kinds_and_datasets() -> None:
+    from acaikit.cli.data import _complete_name
     from acaikit.cli.listing import _complete_kind
     from acaikit.cli.options import complete_recipe
 
+    assert _complete_name("li") == ["Lines"]
     assert complete_recipe("quick") == ["quickstart", "quickstart_baseline"]
     assert _complete_kind("re") == ["regularizers"]
 

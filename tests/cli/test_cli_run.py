@@ -36,7 +36,7 @@ def test_a_run_trains_reports_and_draws(acaikit, tiny) -> None:
     path = Path("runs/quickstart-s0")
     assert package.open_run(path).finished
     assert package.open_run(path).metrics()["samples"].tolist() == [128, 256]
-    for said in ("128/256", "256/256", "lines/mean_distance", "median of last 20", f"acaikit eval {path}"):
+    for said in ("128/256", "256/256", "factor/mean_distance", "median of last 20", f"acaikit eval {path}"):
         assert said in ran.out
     assert {file.name for file in (path / "figures").iterdir()} == {"interpolation.png", "reconstruction.png"}
 
@@ -71,7 +71,7 @@ def test_running_a_finished_run_again_says_so_and_changes_nothing(acaikit, tiny,
     before = {file: file.stat().st_mtime_ns for file in finished.rglob("*.*")}
     ran = acaikit("run", "quickstart", *tiny, "--dir", finished)
     assert "finished is finished (256 samples); more with: acaikit resume finished --samples N" in ran.out
-    assert "lines/mean_distance" in ran.out
+    assert "factor/mean_distance" in ran.out
     assert {file: file.stat().st_mtime_ns for file in finished.rglob("*.*")} == before
     told = json.loads(acaikit("run", "quickstart", *tiny, "--dir", finished, "--json").out)
     assert (told["finished"], told["samples"]) == (True, 256)

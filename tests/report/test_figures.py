@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from acaikit.report.figures import STYLE, interpolation, reconstruction
+from acaikit.report.figures import STYLE, interpolation, reconstruction, samples, shorten
 
 PAD = STYLE["pad"]
 
@@ -136,3 +136,129 @@ def test_interpolation_refuses_nan_and_integers(tmp_path: Path, values: np.ndarr
 def test_reconstruction_refuses_other_shapes(tmp_path: Path, first: tuple[int, ...], second: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="shape"):
         reconstruction(np.zeros(first, np.float32), np.zeros(second, np.float32), tmp_path / "pairs.png", title="t")
+
+
+def where(page: np.ndarray, shown: np.ndarray, scale: int) -> np.ndarray:
+    """The one place (row, column) of each image on the page."""
+    found = [corners(page, enlarged(image, scale)) for image in shown]
+    assert [len(places) for places in found] == [1] * len(shown)
+    return np.array(found)[:, 0]
+
+
+@pytest.mark.parametrize(("channels", "size", "scale"), [(1, 8, 16), (3, 32, 4), (1, 64, 2), (3, 200, 1)])
+def test_samples_stand_in_the_row_of_their_class(tmp_path: Path, channels: int, size: int, scale: int) -> None:
+    shown, labels = images(9, channels, size, size), np.array([2, 0, 2, 1, 0, 2, 2, 4, 2])
+    samples(shown, labels, ("a", "b", "c", "d"), tmp_path / "s.png", title="Samples")
+    places = where(pixels(tmp_path / "s.png"), shown, scale)
+    rows = [places[labels == label] for label in (0, 1, 2, 4)]
+    assert [len(set(row[:, 0])) for row in rows] == [1, 1, 1, 1]
+    np.testing.assert_array_equal(np.diff([row[0, 0] for row in rows]), [size * scale + 2 * PAD] * 3)
+    for row in rows:  # in their order, without gaps
+        np.testing.assert_array_equal(row[:, 1], places[:, 1].min() + np.arange(len(row)) * (size * scale + 2 * PAD))
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "columns"), [(1, 8, 1), (2, 8, 2), (9, 8, 3), (10, 8, 4), (100, 16, 10), (7, 400, 2)]
+)
+def test_samples_without_labels_are_a_grid(tmp_path: Path, count: int, size: int, columns: int) -> None:
+    shown = images(count, 1, size, size)
+    samples(shown, None, (), tmp_path / "s.png", title="Samples")
+    scale = max(1, round(min(224, max(56, 620 / np.ceil(np.sqrt(count)))) / size))
+    places = where(pixels(tmp_path / "s.png"), shown, scale)
+    assert len(set(places[:, 1])) == columns
+    assert [tuple(place) for place in places] == sorted(tuple(place) for place in places)
+
+
+def test_many_samples_of_a_class_are_wrapped_and_classes_set_apart(tmp_path: Path) -> None:
+    shown, labels = images(60, 1, 16, 16), np.arange(60) % 2
+    samples(shown, labels, ("no", "yes"), tmp_path / "s.png", title="Samples")
+    tops = where(pixels(tmp_path / "s.png"), shown, 4)[:, 0]
+    first, second = (np.unique(tops[labels == label]) for label in (0, 1))
+    step = 64 + 2 * PAD
+    np.testing.assert_array_equal(np.diff(first), [step, step])
+    np.testing.assert_array_equal(np.diff(second), [step, step])
+    assert second[0] - first[-1] == step + 16
+
+
+def test_two_classes_of_one_name_stay_apart(tmp_path: Path) -> None:
+    shown = images(2, 1, 8, 8)
+    samples(shown, np.array([0, 1]), ("same", "same"), tmp_path / "s.png", title="Samples")
+    (one, _), (two, _) = where(pixels(tmp_path / "s.png"), shown, 28)
+    assert one != two
+
+
+def dark(page: np.ndarray) -> np.ndarray:
+    return (page < 128).all(-1)
+
+
+@pytest.mark.parametrize("shape", [(40,), (1, 40)])
+def test_a_sequence_or_vector_is_drawn_as_its_curve(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    for name, value in (("low", -1.0), ("zero", 0.0), ("high", 1.0)):
+        samples(np.full((1, *shape), value, np.float32), None, (), tmp_path / f"{name}.png", title=" ")
+    low, zero, high = (dark(pixels(tmp_path / f"{name}.png")) for name in ("low", "zero", "high"))
+    assert low.shape == zero.shape == high.shape
+    heights = [np.flatnonzero(page.sum(1) > 200).mean() for page in (high, zero, low)]
+    inside = 151 / 2 - 6  # half of the tile's height, less its margin
+    np.testing.assert_allclose(np.diff(heights), [inside, inside], atol=1.5)
+
+
+def test_a_curve_follows_its_values(tmp_path: Path) -> None:
+    ramp = np.linspace(-1, 1, 200, dtype=np.float32)
+    samples(ramp[None], None, (), tmp_path / "s.png", title=" ")
+    page = pixels(tmp_path / "s.png")
+    y, x = np.nonzero(dark(page[: -STYLE["margin"] - 60]))  # without the note below
+    slope, _ = np.polyfit(x, y, 1)
+    assert slope == pytest.approx(-2 * (151 / 2 - 6) / 300, rel=0.02)
+    assert np.corrcoef(x, y)[0, 1] < -0.999
+
+
+def test_channels_of_a_sequence_have_their_own_colours(tmp_path: Path) -> None:
+    x = np.stack([np.full((64,), v, np.float32) for v in (-0.5, 0.0, 0.5)])[None]
+    samples(x, None, (), tmp_path / "s.png", title="t")
+    found = {tuple(c) for c in pixels(tmp_path / "s.png").reshape(-1, 3)}
+    for name in STYLE["curves"][:3]:
+        assert tuple(np.rint(np.multiply(to_rgb(name), 255)).astype(np.uint8)) in found
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 16, 16), (3, 2, 40), (3, 1), (3, 7)])
+def test_samples_cut_nothing_off_and_are_the_same_bytes(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    names = ("$a$ [b] " * 9, "x", "")
+    for file in ("a.png", "b.png"):
+        samples(images(*shape), np.arange(3), names, tmp_path / file, title="A title that is wider than its tiles" * 2)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    page = pixels(tmp_path / "a.png")
+    border = np.ones(page.shape[:2], bool)
+    margin = STYLE["margin"] - 1
+    border[margin:-margin, margin:-margin] = False
+    assert (page[border] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels"),
+    [
+        ((2, 2, 8, 8), None),
+        ((0, 1, 8, 8), None),
+        ((0, 8), None),
+        ((2, 0), None),
+        ((2,), None),
+        ((2, 1, 1, 8, 8), None),
+        ((2, 1, 8, 8), np.zeros(3, int)),
+    ],
+)
+def test_samples_refuse_other_shapes(tmp_path: Path, shape: tuple[int, ...], labels: np.ndarray | None) -> None:
+    with pytest.raises(ValueError, match="examples"):
+        samples(np.zeros(shape, np.float32), labels, (), tmp_path / "s.png", title="t")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 8), (2, 1, 8)])
+def test_samples_refuse_nan_and_integers(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    for values in (np.full(shape, np.nan, np.float32), np.zeros(shape, np.uint8)):
+        with pytest.raises(ValueError, match="floats"):
+            samples(values, None, (), tmp_path / "s.png", title="t")
+
+
+def test_long_names_keep_both_ends() -> None:
+    assert shorten("n" * 28) == "n" * 28
+    short = shorten("begin" + "x" * 100 + "end")
+    assert (len(short), short[:5], short[-3:]) == (28, "begin", "end")
