@@ -70,6 +70,7 @@ def acaikit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "finished"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress.console, "quiet", True)  # what --quiet does, and what is undone here
         patch.setattr(sys, "argv", ["acaikit", "run", "quickstart", *TINY, "--dir", str(path), "--quiet"])
         with pytest.raises(SystemExit) as exit_:
             cli.main()
