@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 console = Console(stderr=True)
 """Where it is shown; quiet where the user wants no word."""
@@ -28,7 +29,9 @@ def progress(what: str, total: int, *, in_bytes: bool = False, done: int = 0) ->
         yield lambda amount: None
         return
     amount = DownloadColumn() if in_bytes else TextColumn("{task.completed:,.0f}/{task.total:,.0f}")
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), amount)
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+    # Only the words give way where the line is too long.
+    words = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
+    columns = (words, BarColumn(bar_width=20), TaskProgressColumn(), amount, TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
         task = bar.add_task(what, total=total, completed=done)
         yield lambda amount: bar.advance(task, amount)
