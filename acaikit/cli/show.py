@@ -9,6 +9,7 @@ import typer
 
 from acaikit.cli import options
 from acaikit.cli.terminal import say
+from acaikit.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -26,12 +27,15 @@ def show(
             show_default=False,
         ),
     ],
+    overrides: options.Overrides = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show the resolved config, the parts and where each comes from, parameter counts, budget and progress."""
     from acaikit.cli import describe
 
     if _is_folder(what):
+        if overrides:
+            raise UserError(f"{what} is a run, whose bindings stand: --set goes with a recipe")
         from acaikit.runs.opened import open_run
 
         run = open_run(what)
@@ -41,7 +45,7 @@ def show(
     else:
         from acaikit.config import build, read_recipe
 
-        config = read_recipe(what)
+        config = read_recipe(what, overrides or [])
         told = describe.of_config(config, build(config))
     describe.show(told, as_json)
 

@@ -72,3 +72,9 @@ def test_what_is_neither_recipe_nor_run(acaikit) -> None:
     assert "holds no run" in acaikit("show", ".", code=2).err
     assert "no shipped recipe ''" in acaikit("show", "", code=2).err
     assert "no shipped recipe" in acaikit("show", "x" * 5000, code=2).err
+
+
+def test_bindings_stand_above_a_recipe_but_not_above_a_run(acaikit, finished) -> None:
+    told = json.loads(acaikit("show", "quickstart", "--set", "Experiment.samples=64", "--json").out)
+    assert told["budget"] == 64
+    assert "finished is a run, whose bindings stand" in acaikit("show", finished, "--set", "depth=2", code=2).err
