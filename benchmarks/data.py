@@ -32,7 +32,8 @@ from acaikit.config import build, read_recipe
 from acaikit.data import Dataset, Lines, Split, Stream
 from acaikit.data.base import Shuffled, to_unit
 from acaikit.data.lines import render
-from acaikit.data.prepared import Writer, open_prepared, write_prepared
+from acaikit.data.prepared import open_prepared
+from acaikit.data.writer import Writer, write_prepared
 from acaikit.engine import Trainer
 from acaikit.rng import generator
 

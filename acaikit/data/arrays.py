@@ -18,10 +18,11 @@ from acaikit.data.array_file import ENDINGS, Array, ArrayFile, open_arrays
 from acaikit.data.held_out import held_out
 from acaikit.data.labels import read_labels
 from acaikit.data.layout import LAYOUTS, find_layout, laid_out
-from acaikit.data.prepared import PIECE, Writer
+from acaikit.data.prepared import PIECE
 from acaikit.data.progress import progress
 from acaikit.data.scale import Scale
 from acaikit.data.stored import Stored
+from acaikit.data.writer import Writer
 from acaikit.errors import DataError, UserError
 from acaikit.types import Shape
 

@@ -153,6 +153,9 @@ class Dataset(ABC):
         The page that describes the set, where there is one.
     licence : str
         What its authors say of its use.
+    digest : str or None
+        A hash of the training examples and labels, so that a run can tell whether it goes on with what it began with;
+        None where they are drawn, or not known to be fixed.
     """
 
     shape: Shape
@@ -161,6 +164,7 @@ class Dataset(ABC):
     counts: ClassVar[Mapping[str, int]] = {}
     source: ClassVar[str] = ""
     licence: ClassVar[str] = ""
+    digest: str | None = None
 
     @property
     def state(self) -> str:

@@ -18,8 +18,8 @@ from acaikit.data.fetch import Remote
 from acaikit.data.image_store import store
 from acaikit.data.images import Pixels, decode, pixels
 from acaikit.data.pile import BadImage, Pile, open_pile
-from acaikit.data.prepared import Writer
 from acaikit.data.published import Published
+from acaikit.data.writer import Writer
 from acaikit.errors import DataError, UserError
 
 ARCHIVE = "img_align_celeba.zip"

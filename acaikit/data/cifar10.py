@@ -13,8 +13,8 @@ from typing import BinaryIO, ClassVar, cast
 import numpy as np
 
 from acaikit.data.fetch import Remote
-from acaikit.data.prepared import Writer
 from acaikit.data.published import Published, check_labels
+from acaikit.data.writer import Writer
 from acaikit.errors import DataError
 
 ARCHIVE, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"

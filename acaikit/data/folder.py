@@ -17,8 +17,8 @@ from acaikit.data.held_out import held_out
 from acaikit.data.image_store import named, store
 from acaikit.data.images import FITS, Pixels, decode, fit, pixels
 from acaikit.data.pile import SUFFIXES, Pile, open_pile, said, state
-from acaikit.data.prepared import Writer
 from acaikit.data.stored import Stored
+from acaikit.data.writer import Writer
 from acaikit.errors import DataError, UserError
 
 SPLITS = ("train", "test")

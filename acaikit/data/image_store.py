@@ -17,8 +17,8 @@ from PIL import Image
 
 from acaikit.data.images import Pixels
 from acaikit.data.pile import BadImage, said
-from acaikit.data.prepared import Writer
 from acaikit.data.progress import progress
+from acaikit.data.writer import Writer
 from acaikit.errors import DataError
 from acaikit.types import Shape
 

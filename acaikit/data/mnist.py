@@ -10,8 +10,8 @@ import numpy as np
 
 from acaikit.data import idx
 from acaikit.data.fetch import Remote
-from acaikit.data.prepared import Writer
 from acaikit.data.published import Published, check_labels
+from acaikit.data.writer import Writer
 
 PIECE = 4096
 IMAGES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}

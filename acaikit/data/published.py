@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from acaikit.data.fetch import MIRROR, Remote, fetch
 from acaikit.data.location import data_dir
-from acaikit.data.prepared import Writer
 from acaikit.data.stored import Stored
+from acaikit.data.writer import Writer
 from acaikit.errors import DataError
 
 

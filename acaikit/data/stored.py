@@ -14,8 +14,9 @@ from acaikit.artifacts.publish import make_folder, remove_stale
 from acaikit.data.alone import alone
 from acaikit.data.base import Dataset, Shuffled, Split, Stream
 from acaikit.data.location import prepared_files, writable
-from acaikit.data.prepared import Prepared, Writer, open_prepared, write_prepared
+from acaikit.data.prepared import Prepared, open_prepared
 from acaikit.data.space import writing
+from acaikit.data.writer import Writer, write_prepared
 from acaikit.errors import DataError, DataWarning
 
 
@@ -45,6 +46,11 @@ class Stored(Dataset):
         if self.prepared_file is not None:
             return "prepared"
         return "missing" if self.fingerprint() is None else "files there"
+
+    @property
+    def digest(self) -> str:  # type: ignore[override]
+        """A hash of the training examples and labels."""
+        return self.prepared.digests["train"]
 
     def fetch(self) -> None:
         """Get the source files that are missing, or raise `DataError`."""

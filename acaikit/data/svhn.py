@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from acaikit import checks
 from acaikit.data.fetch import Remote
-from acaikit.data.prepared import Writer
 from acaikit.data.progress import Advance, progress
 from acaikit.data.published import Published, check_labels
+from acaikit.data.writer import Writer
 from acaikit.errors import DataError
 
 PIECE = 4096

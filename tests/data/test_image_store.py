@@ -15,7 +15,8 @@ from acaikit.data import image_store
 from acaikit.data.image_store import named, store
 from acaikit.data.images import Pixels, decode, pixels
 from acaikit.data.pile import BadImage
-from acaikit.data.prepared import open_prepared, write_prepared
+from acaikit.data.prepared import open_prepared
+from acaikit.data.writer import write_prepared
 from acaikit.errors import DataError
 
 # Storing

@@ -12,8 +12,8 @@ from local_server import Page, Server, serving
 from acaikit.data import fetch as fetch_module
 from acaikit.data.fetch import MIRROR, Remote
 from acaikit.data.location import prepared_files
-from acaikit.data.prepared import Writer
 from acaikit.data.published import Published, check_labels
+from acaikit.data.writer import Writer
 from acaikit.errors import DataError, DataWarning
 
 TRAIN, TEST = bytes(range(30)), bytes(range(100, 112))

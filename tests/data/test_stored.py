@@ -18,8 +18,8 @@ import torch
 from acaikit.data import alone as alone_module
 from acaikit.data.alone import alone
 from acaikit.data.location import prepared_files
-from acaikit.data.prepared import Writer, write_prepared
 from acaikit.data.stored import Stored
+from acaikit.data.writer import Writer, write_prepared
 from acaikit.errors import DataError, DataWarning
 from acaikit.rng import generator
 
