@@ -31,7 +31,9 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
     }
 
 
-def describe(config: Config, overrides: list[str], seed: int, device: torch.device) -> dict[str, Any]:
+def describe(
+    config: Config, overrides: list[str], seed: int, device: torch.device, data: str | None = None
+) -> dict[str, Any]:
     """Return what ``run.h5`` says of a new run, a run id of its own included."""
     return {
         "run_id": uuid.uuid4().hex,
@@ -44,6 +46,7 @@ def describe(config: Config, overrides: list[str], seed: int, device: torch.devi
         "libraries": {name: version(name) for name in LIBRARIES},
         "plugins": plugins(config),
         "git_commit": _commit(),
+        "data": data,
         "fingerprint": fingerprint(device),
     }
 

@@ -187,8 +187,13 @@ def open_session(
                 remove_stale(folder)
         if not directory.exists():
             assert config is not None
-            directory.write_run(describe(config, list(overrides), experiment.seed, device))
+            directory.write_run(describe(config, list(overrides), experiment.seed, device, experiment.dataset.digest))
         info = directory.read_run()
+        if info.get("data") != experiment.dataset.digest:
+            raise RunError(
+                f"{path} was begun with other training examples than the dataset has now: put the old files back, or "
+                f"begin anew in another folder"
+            )
         state = _restore(directory, trainer, info, say)
         yield Session(directory, trainer, state, info, say)
     finally:

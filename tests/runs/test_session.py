@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -76,12 +77,30 @@ def test_an_epoch_goes_on_where_it_stopped(
         torch.randint(0, 256, (20, 1, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8),
         torch.arange(20) % 10,
     )
-    monkeypatch.setattr(MNIST, "prepared", Prepared(tmp_path, {"train": digits, "test": digits}, Notes("")))
+    prepared = Prepared(tmp_path, {"train": digits, "test": digits}, Notes(""), {"train": "its hash"})
+    monkeypatch.setattr(MNIST, "prepared", prepared)
     config = recipe("baseline", "Experiment.dataset = @MNIST()", "Experiment.evaluators = [@ProbeAccuracy()]")
     train(tmp_path / "straight", config)
     for _ in range(3):
         train(tmp_path / "halting", config, steps=4)
     assert bits(tmp_path / "halting") == bits(tmp_path / "straight")
+
+
+def test_a_run_goes_on_only_with_the_examples_that_it_began_with(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    def write(seed: int) -> None:
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 1, 8, 8), np.uint8)
+        np.savez(tmp_path / "x.npz", x=pixels, y=np.arange(40) % 2)
+
+    write(0)
+    path = str(tmp_path / "x.npz")
+    data = [f"Arrays.path = {path!r}", "Experiment.dataset = @Arrays()", "Experiment.evaluators = [@ProbeAccuracy()]"]
+    config = recipe("baseline", *data)
+    train(tmp_path / "run", config, steps=4)
+    write(0)  # the same examples in a new file
+    train(tmp_path / "run", config, steps=4)
+    write(1)
+    with pytest.raises(RunError, match="was begun with other training examples"):
+        train(tmp_path / "run", config, steps=4)
 
 
 def test_a_longer_budget_continues_the_same_run(tmp_path: Path, recipe: Recipe, train: Train, bits: Bits) -> None:
