@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import resource
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -200,11 +199,6 @@ def test_room_is_looked_for_for_all_splits_together(tmp_path: Path, monkeypatch:
 
     write_prepared(tmp_path / "b.h5", "", together)
     assert asked == [15 * 20, 5 * 20, 20 * 20, 20 * 20 + 10 * 48]
-
-
-def resident() -> int:
-    """Return how many bytes of memory this process uses."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
