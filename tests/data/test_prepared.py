@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from small_set import X, Y, fill, write_small
 
 from acaikit.data import prepared as prepared_module
 from acaikit.data import writer as writer_module
@@ -17,22 +18,10 @@ from acaikit.data.prepared import changed_splits, open_prepared
 from acaikit.data.writer import Writer, write_prepared
 from acaikit.errors import DataError
 
-X = np.arange(240, dtype=np.uint8).reshape(20, 3, 2, 2)
-Y = np.arange(20) % 7
-
-
-def fill(writer: Writer) -> None:
-    writer.notes.classes, writer.notes.class_names = 7, tuple("abcdefg")
-    for name, rows in (("train", slice(0, 15)), ("test", slice(15, 20))):
-        writer.split(name, len(X[rows]), (3, 2, 2), labels=True)
-        writer.append(name, X[rows], Y[rows])
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "set.h5"
-    write_prepared(path, "made of this", fill)
-    return path
+    return write_small(tmp_path / "set.h5")
 
 
 def damaged(path: Path) -> str:
