@@ -12,12 +12,14 @@ from torch import Tensor
 from acaikit.artifacts.publish import make_folder
 from acaikit.data.base import Dataset, Shuffled, Split
 from acaikit.errors import UserError
-from acaikit.evaluators.base import Evaluator, Trained
+from acaikit.evaluators.base import Evaluator, Trained, spread
 from acaikit.evaluators.interpolation import Interpolation
-from acaikit.evaluators.reconstruction import Reconstruction
 from acaikit.report import figures
 from acaikit.rng import generator
+from acaikit.types import Shape
 
+RECONSTRUCTED = 32
+"""Test examples whose reconstructions are shown at most."""
 CLASSES = 20
 """Classes that are shown at most, spread over all of them."""
 DRAWN = 1024
@@ -41,23 +43,44 @@ def draw(trained: Trained, folder: Path, title: str, evaluators: Sequence[Evalua
     Returns
     -------
     list of Path
-        Empty where the data are no images of 1 or 3 channels, or the model's output is not finite.
+        Without the interpolation where there is only one test example. Empty where the data are no vectors, sequences
+        or images, or the model's output is not finite.
     """
     shape = trained.dataset.shape
-    if len(shape) != 3 or shape[0] not in (1, 3):
+    if not 1 <= len(shape) <= 3:
         return []
     own = [evaluator for evaluator in evaluators if isinstance(evaluator, Interpolation)]
     interpolation = own[0] if own else Interpolation()
     with trained.evaluating():
-        paths = interpolation.evaluate(trained).arrays["paths"]
-        shown = Reconstruction().evaluate(trained).arrays
-    if not (np.isfinite(paths).all() and np.isfinite(shown["reconstructions"]).all()):
+        x, x_hat = _reconstructed(trained)
+        paths = interpolation.evaluate(trained).arrays["paths"] if interpolation.fits(trained) else None
+    if not all(np.isfinite(found).all() for found in (x_hat, paths) if found is not None):
         return []
     make_folder(folder)
-    files = [folder / "interpolation.png", folder / "reconstruction.png"]
-    figures.interpolation(paths, files[0], title=f"Interpolation ({interpolation.path}) · {title}")
-    figures.reconstruction(shown["originals"], shown["reconstructions"], files[1], title=f"Reconstruction · {title}")
+    files = []
+    if paths is not None:
+        seen, notes = _seen(paths, shape)
+        files.append(folder / "interpolation.png")
+        heading = " · ".join([f"Interpolation ({interpolation.path})", title, *notes])
+        figures.interpolation(seen, files[-1], title=heading)
+    (seen, notes), (seen_hat, _) = _seen(x, shape), _seen(x_hat, shape)
+    files.append(folder / "reconstruction.png")
+    figures.reconstruction(seen, seen_hat, files[-1], title=" · ".join(["Reconstruction", title, *notes]))
     return files
+
+
+def _reconstructed(trained: Trained) -> tuple[np.ndarray, np.ndarray]:
+    """Return a few test examples, spread evenly over all, and what the model makes of them."""
+    split = trained.dataset.test()
+    x = split.examples(torch.from_numpy(spread(RECONSTRUCTED, len(split))), trained.device)
+    return x.cpu().numpy(), trained.model.reconstruct(x).cpu().numpy()
+
+
+def _seen(examples: np.ndarray, shape: Shape) -> tuple[np.ndarray, list[str]]:
+    """Return examples ``[..., *shape]`` as they can be drawn: the mean of channels that are no colours, with a note."""
+    if len(shape) < 3 or shape[0] in (1, 3):
+        return examples, []
+    return examples.mean(-3, keepdims=True), [f"the mean of {shape[0]} channels"]
 
 
 def preview(dataset: Dataset, name: str, split: str, count: int, file: Path) -> None:
@@ -89,14 +112,11 @@ def preview(dataset: Dataset, name: str, split: str, count: int, file: Path) -> 
         raise UserError(f"examples of shape {dataset.shape} are no vectors, sequences or images: they can't be drawn")
     found = dataset.test() if split == "test" else _training(dataset)
     rows, notes = _spread(found.labels, len(found), count)
-    x = found.examples(rows).cpu()
-    labels = None if found.labels is None else found.labels[rows]
-    if x.ndim == 4 and x.shape[1] not in (1, 3):
-        notes.append(f"the mean of {x.shape[1]} channels")
-        x = x.mean(1, keepdim=True)
-    notes.insert(0, f"{len(rows):,} {'training' if split == 'train' else split} example{'s' * (len(rows) > 1)}")
-    title = " · ".join([name, *notes])
-    figures.samples(x.numpy(), None if labels is None else labels.numpy(), dataset.class_names, file, title=title)
+    seen, means = _seen(found.examples(rows).cpu().numpy(), dataset.shape)
+    labels = None if found.labels is None else found.labels[rows].numpy()
+    shown = f"{len(rows):,} {'training' if split == 'train' else split} example{'s' * (len(rows) > 1)}"
+    title = " · ".join([name, shown, *notes, *means])
+    figures.samples(seen, labels, dataset.class_names, file, title=title)
 
 
 def _training(dataset: Dataset) -> Split:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from acaikit.report.figures import STYLE, interpolation, reconstruction, samples, shorten
+from acaikit.report.figures import interpolation, reconstruction, samples, shorten
+from acaikit.report.style import STYLE
 
 PAD = STYLE["pad"]
 
@@ -110,7 +112,17 @@ def test_no_text_is_cut_off(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "shape",
-    [(5, 1, 16, 16), (2, 5, 2, 16, 16), (2, 5, 16, 16, 1), (2, 1, 1, 16, 16), (0, 5, 1, 16, 16), (2, 5, 1, 0, 16)],
+    [
+        (5, 1, 16, 16),
+        (2, 5, 2, 16, 16),
+        (2, 5, 16, 16, 1),
+        (2, 1, 1, 16, 16),
+        (0, 5, 1, 16, 16),
+        (2, 5, 1, 0, 16),
+        (2, 5),
+        (2, 5, 0),
+        (2, 1, 8),
+    ],
 )
 def test_interpolation_refuses_other_shapes(tmp_path: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="paths must"):
@@ -123,15 +135,28 @@ def test_interpolation_refuses_labels_that_do_not_match_the_pairs(tmp_path: Path
         interpolation(images(2, 3, 1, 16, 16), tmp_path / "paths.png", title="t", labels=["only one"])
 
 
-@pytest.mark.parametrize("values", [np.full((2, 3, 1, 4, 4), np.nan, np.float32), np.zeros((2, 3, 1, 4, 4), np.uint8)])
-def test_interpolation_refuses_nan_and_integers(tmp_path: Path, values: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="floats"):
-        interpolation(values, tmp_path / "paths.png", title="t")
+@pytest.mark.parametrize("shape", [(2, 3, 1, 4, 4), (2, 3, 2, 4), (2, 3, 4)])
+def test_interpolation_and_reconstruction_refuse_nan_and_integers(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    good = np.zeros(shape, np.float32)
+    for bad in (np.full(shape, np.nan, np.float32), np.zeros(shape, np.uint8)):
+        with pytest.raises(ValueError, match="floats"):
+            interpolation(bad, tmp_path / "paths.png", title="t")
+        for originals, reconstructions in ((good, bad), (bad, good)):
+            with pytest.raises(ValueError, match="floats"):
+                reconstruction(originals[0], reconstructions[0], tmp_path / "pairs.png", title="t")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [((4, 1, 16, 16), (3, 1, 16, 16)), ((4, 2, 8, 8), (4, 2, 8, 8)), ((4, 8, 8), (4, 8, 8)), ((0, 1, 8, 8),) * 2],
+    [
+        ((4, 1, 16, 16), (3, 1, 16, 16)),
+        ((4, 2, 8, 8),) * 2,
+        ((4, 1, 1, 8, 8),) * 2,
+        ((4,),) * 2,
+        ((0, 8),) * 2,
+        ((4, 8), (4, 1, 8)),
+    ],
 )
 def test_reconstruction_refuses_other_shapes(tmp_path: Path, first: tuple[int, ...], second: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="shape"):
@@ -216,8 +241,69 @@ def test_channels_of_a_sequence_have_their_own_colours(tmp_path: Path) -> None:
     x = np.stack([np.full((64,), v, np.float32) for v in (-0.5, 0.0, 0.5)])[None]
     samples(x, None, (), tmp_path / "s.png", title="t")
     found = {tuple(c) for c in pixels(tmp_path / "s.png").reshape(-1, 3)}
-    for name in STYLE["curves"][:3]:
+    for name in list(STYLE["curves"].values())[:3]:
         assert tuple(np.rint(np.multiply(to_rgb(name), 255)).astype(np.uint8)) in found
+
+
+def heights(page: np.ndarray, colour: tuple[int, ...], columns: slice) -> np.ndarray:
+    """The middles of the level strokes of a colour within some columns of the page, from top to bottom."""
+    rows = np.flatnonzero((page[:, columns] == np.array(colour)).all((1, 2)))
+    return np.array([group.mean() for group in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)])
+
+
+@pytest.mark.parametrize("shape", [(40,), (1, 40)])
+def test_interpolation_draws_each_step_as_a_curve_in_its_tile(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    levels = np.array([[-0.9, 0.5, 0.25], [0.3, 1.0, -1.0]], np.float32)
+    paths = np.broadcast_to(levels.reshape(2, 3, *[1] * len(shape)), (2, 3, *shape))
+    interpolation(paths, tmp_path / "paths.png", title=" ")
+    page = pixels(tmp_path / "paths.png")
+    framed = (page == colour("accent")).all(-1)
+    left = np.flatnonzero(framed.sum(0) > 60)[0] + STYLE["frame"]
+    wide, high = STYLE["plot"], STYLE["plot"] // 4 * 2 + 1
+    for step in range(3):
+        start = left + step * (wide + 2 * PAD)
+        assert framed[:, start - 1].any() == (step in (0, 2))
+        top, bottom = heights(page, (26, 26, 26), slice(start + 20, start + 60))
+        rise = high + 2 * PAD + (levels[0, step] - levels[1, step]) * (high / 2 - 6)
+        assert bottom - top == pytest.approx(rise, abs=0.8)
+
+
+def test_curves_of_a_reconstruction_are_drawn_over_their_input(tmp_path: Path) -> None:
+    x = np.full((1, 60), 0.5, np.float32)
+    reconstruction(x, -x, tmp_path / "apart.png", title=" ")
+    reconstruction(x, x, tmp_path / "same.png", title=" ")
+    apart, same = (pixels(tmp_path / f"{name}.png") for name in ("apart", "same"))
+    wide = STYLE["tile"] * 7 // 2 - 2 * PAD
+    high = wide // 4 * 2 + 1
+    ink, pale, columns = (26, 26, 26), (186, 186, 186), slice(100, 150)
+    (behind,), (front,) = heights(apart[:200], pale, columns), heights(apart[:200], ink, columns)
+    assert front - behind == pytest.approx(high / 2 - 6, abs=0.8)
+    (front,) = heights(same[:200], ink, columns)
+    assert front == pytest.approx(behind, abs=0.8)
+    stroke = same[int(behind) - 6 : int(behind) + 7, columns]
+    assert 5 <= (stroke < 255).all((1, 2)).sum() <= 8  # the input looks out on both sides
+    assert 1 <= (stroke < 100).all((1, 2)).sum() <= 3
+
+
+@pytest.mark.parametrize("draw", [interpolation, lambda x, *a, **k: reconstruction(x[0], x[0] / 2, *a, **k)])
+def test_a_vector_is_drawn_as_a_sequence_of_one_channel(tmp_path: Path, draw: Callable[..., None]) -> None:
+    x = images(2, 20, 9)
+    draw(x, tmp_path / "vectors.png", title="t")
+    draw(x[:, :, None], tmp_path / "sequences.png", title="t")
+    assert (tmp_path / "vectors.png").read_bytes() == (tmp_path / "sequences.png").read_bytes()
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 32])
+def test_curves_of_reconstructions_stand_in_rows_of_eight_at_most(tmp_path: Path, count: int) -> None:
+    x = np.full((count, 50), 0.6, np.float32)
+    reconstruction(x, -x, tmp_path / "pairs.png", title=" ")
+    ink = (pixels(tmp_path / "pairs.png") == (26, 26, 26)).all(-1)
+    rows = ink.sum(1)
+    strokes = np.flatnonzero(rows > 100)
+    lines = 1 + (np.diff(strokes) > 1).sum()
+    assert lines == -(-count // 8)
+    wide = STYLE["tile"] * 7 // 2 - 2 * PAD
+    assert rows.max() == pytest.approx(-(-count // lines) * wide, rel=0.05)
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 16, 16), (3, 2, 40), (3, 1), (3, 7)])

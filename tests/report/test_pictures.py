@@ -11,44 +11,106 @@ from matplotlib.image import imread
 from acaikit.data.base import Dataset, Shuffled, Split, Stream
 from acaikit.data.lines import Lines
 from acaikit.errors import UserError
+from acaikit.evaluators import Interpolation, Reconstruction
 from acaikit.evaluators.base import Trained
 from acaikit.experiment import Experiment
-from acaikit.nets import ConvDecoder, ConvEncoder
+from acaikit.nets import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from acaikit.report import figures
 from acaikit.report.pictures import draw, preview
 
 
-class Colours(Dataset):
-    """Colour images of noise."""
+class Noise(Dataset):
+    """Noise of any shape."""
 
-    shape = (3, 8, 8)
+    def __init__(self, *shape: int, count: int = 20) -> None:
+        self.shape = shape
+        self.split = Split(torch.rand(count, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1)
 
     def train(self, batch_size: int, generator: torch.Generator, device: torch.device | str = "cpu") -> Stream:
-        return Shuffled(self.test(), batch_size, generator, device)
+        return Shuffled(self.split, batch_size, generator, device)
 
     def test(self) -> Split:
-        return Split(torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+        return self.split
 
 
 def trained(dataset: Dataset) -> Trained:
-    experiment = Experiment(dataset, ConvEncoder(depth=2, scales=2, latent=2), ConvDecoder(depth=2, scales=2))
-    return Trained(*experiment.build(), dataset)
+    conv = (ConvEncoder(depth=2, scales=2, latent=2), ConvDecoder(depth=2, scales=2))
+    dense = (MLPEncoder(hidden=(5,), latent=2), MLPDecoder(hidden=(5,)))
+    return Trained(*Experiment(dataset, *(conv if len(dataset.shape) == 3 else dense)).build(), dataset)
 
 
-@pytest.mark.parametrize("dataset", [Lines(8, 8, test_size=20), Colours()], ids=["gray", "colour"])
-def test_two_pictures(dataset: Dataset, tmp_path: Path) -> None:
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """What was handed over to be drawn of a run."""
+    calls: list[SimpleNamespace] = []
+
+    def record(*arrays_and_file: object, title: str) -> None:
+        calls.append(SimpleNamespace(arrays=arrays_and_file[:-1], title=title))
+
+    monkeypatch.setattr(figures, "interpolation", record)
+    monkeypatch.setattr(figures, "reconstruction", record)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("dataset", "coloured"),
+    [
+        (Lines(8, 8, test_size=20), False),
+        (Noise(3, 8, 8), True),
+        (Noise(2, 8, 8), False),
+        (Noise(2, 24), True),
+        (Noise(1, 24), False),
+        (Noise(7), False),
+    ],
+    ids=lambda value: "x".join(map(str, value.shape)) if isinstance(value, Dataset) else "",
+)
+def test_two_pictures(dataset: Dataset, coloured: bool, tmp_path: Path) -> None:
     files = draw(trained(dataset), tmp_path / "figures", "a run · 64 samples")
     assert files == [tmp_path / "figures" / "interpolation.png", tmp_path / "figures" / "reconstruction.png"]
     assert sorted(files) == sorted((tmp_path / "figures").iterdir())
     for file in files:
         page = imread(file)[..., :3]
         assert np.ptp(page) > 0.5
-        grey = np.ptp(page, axis=2).max() == 0
-        assert not (grey and dataset.shape[0] == 3)
+    assert (np.ptp(page, axis=2).max() > 0) == coloured
+
+
+def test_the_pictures_show_what_the_evaluators_find(
+    drawn: list[SimpleNamespace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(Noise(2, 24, count=3000))
+    seen: list[int] = []
+    reconstruct = type(run.model).reconstruct
+    monkeypatch.setattr(type(run.model), "reconstruct", lambda model, x: seen.append(len(x)) or reconstruct(model, x))
+    own = Interpolation(pairs=3, steps=4, path="slerp")
+    draw(run, tmp_path, "a run", [Reconstruction(), own])
+    assert seen == [32]  # not the whole test set
+    with run.evaluating():
+        paths, both = own.evaluate(run).arrays["paths"], Reconstruction().evaluate(run).arrays
+    assert [call.title for call in drawn] == ["Interpolation (slerp) · a run", "Reconstruction · a run"]
+    np.testing.assert_array_equal(drawn[0].arrays[0], paths)
+    np.testing.assert_array_equal(drawn[1].arrays[0], both["originals"])
+    np.testing.assert_array_equal(drawn[1].arrays[1], both["reconstructions"])
+    assert run.model.training
+
+
+def test_many_channels_are_shown_as_their_mean(drawn: list[SimpleNamespace], tmp_path: Path) -> None:
+    run = trained(Noise(5, 8, 8))
+    draw(run, tmp_path, "a run")
+    note = "a run · the mean of 5 channels"
+    assert [call.title for call in drawn] == [f"Interpolation (lerp) · {note}", f"Reconstruction · {note}"]
+    assert [x.shape for call in drawn for x in call.arrays] == [(8, 16, 1, 8, 8), (20, 1, 8, 8), (20, 1, 8, 8)]
+    mean = sum(run.dataset.test().data[:, channel].double() for channel in range(5)) / 5
+    np.testing.assert_allclose(drawn[1].arrays[0][:, 0], mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (7,)])
+def test_one_test_example_has_no_paths(shape: tuple[int, ...], tmp_path: Path) -> None:
+    files = draw(trained(Noise(*shape, count=1)), tmp_path / "figures", "")
+    assert files == [*(tmp_path / "figures").iterdir()] == [tmp_path / "figures" / "reconstruction.png"]
 
 
 def test_data_that_are_no_pictures(tmp_path: Path) -> None:
-    for shape in ((5,), (2, 8, 8), (1, 2, 8, 8)):
+    for shape in ((), (1, 2, 8, 8)):
         assert draw(Trained(None, None, SimpleNamespace(shape=shape)), tmp_path / "figures", "") == []
     assert not (tmp_path / "figures").exists()
 
@@ -116,7 +178,7 @@ def test_a_preview_is_spread_over_the_classes(
 
 
 def test_a_preview_is_random_but_always_the_same(shown, tmp_path: Path) -> None:
-    for dataset in (Numbered(1, 500), Numbered(1, 500), Colours(), Lines(8, 8)):
+    for dataset in (Numbered(1, 500), Numbered(1, 500), Noise(3, 8, 8), Lines(8, 8)):
         preview(dataset, "Name", "train", 5, tmp_path / "p.png")
     first, again, colours, lines = (call.examples for call in shown)
     np.testing.assert_array_equal(first, again)
@@ -126,18 +188,13 @@ def test_a_preview_is_random_but_always_the_same(shown, tmp_path: Path) -> None:
 
 
 def test_a_preview_of_many_channels_shows_their_mean(shown, tmp_path: Path) -> None:
-    dataset = Colours()
-    dataset.shape = (5, 8, 8)
-    split = Split(torch.rand(4, 5, 8, 8) * 2 - 1)
-    dataset.test = lambda: split  # type: ignore[method-assign]
+    dataset = Noise(5, 8, 8, count=4)
     preview(dataset, "Name", "test", 4, tmp_path / "p.png")
-    means = split.data.mean(1, keepdim=True).numpy()
-    assert {x.tobytes() for x in shown[0].examples} == {x.tobytes() for x in means}
+    means = dataset.split.data.mean(1, keepdim=True).numpy()
+    np.testing.assert_allclose(np.sort(shown[0].examples, axis=0), np.sort(means, axis=0), atol=1e-6)
     assert shown[0].title == "Name · 4 test examples · the mean of 5 channels"
 
 
 def test_a_preview_of_what_cannot_be_drawn(tmp_path: Path) -> None:
-    dataset = Colours()
-    dataset.shape = (2, 3, 8, 8)
     with pytest.raises(UserError, match="can't be drawn"):
-        preview(dataset, "Name", "test", 4, tmp_path / "p.png")
+        preview(Noise(2, 3, 8, 8), "Name", "test", 4, tmp_path / "p.png")
