@@ -40,6 +40,8 @@ class Notes:
     ----------
     fingerprint : str
         The state of the sources that it was made from.
+    version : int
+        The version of the code that made it (`Stored.version`).
     classes : int or None
         Number of classes.
     class_names : tuple of str
@@ -49,6 +51,7 @@ class Notes:
     """
 
     fingerprint: str
+    version: int = 1
     classes: int | None = None
     class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -99,7 +102,7 @@ def open_prepared(path: Path) -> Prepared:
                 if form != FORMAT.encode():
                     raise DataError(f"{path} is no prepared set of this version of acaikit ({FORMAT})")
                 told = json.loads(file.attrs["notes"])
-                notes = Notes(told["fingerprint"], told["classes"], tuple(told["class_names"]), tuple(told["remarks"]))
+                notes = Notes(**(told | {name: tuple(told[name]) for name in ("class_names", "remarks")}))
                 splits = {name: _split(raw, _inside(file, name, h5py.Group)) for name in file}
                 digests = {name: _digest(file[name]) for name in file}
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:

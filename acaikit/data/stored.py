@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Generator
@@ -21,7 +23,15 @@ from acaikit.errors import DataError, DataWarning
 
 
 class Stored(Dataset):
-    """A dataset whose examples come from files. Subclasses say what the files are and how they are read."""
+    """A dataset whose examples come from files. Subclasses say what the files are and how they are read.
+
+    Attributes
+    ----------
+    version : int
+        Raised when `fill` makes other examples of the same files: what was prepared before is then made anew.
+    """
+
+    version: ClassVar[int] = 1
 
     @property
     @abstractmethod
@@ -48,9 +58,9 @@ class Stored(Dataset):
         return "missing" if self.fingerprint() is None else "files there"
 
     @property
-    def digest(self) -> str:  # type: ignore[override]
-        """A hash of the training examples and labels."""
-        return self.prepared.digests["train"]
+    def digests(self) -> Mapping[str, str]:  # type: ignore[override]
+        """A hash of each split's examples and labels."""
+        return self.prepared.digests
 
     def fetch(self) -> None:
         """Get the source files that are missing, or raise `DataError`."""
@@ -99,7 +109,9 @@ class Stored(Dataset):
                 except DataError as error:
                     faults.append(str(error))
                 else:
-                    if fingerprint in (None, found.notes.fingerprint):
+                    if found.notes.version != self.version:
+                        faults.append(f"{file} was prepared by another version of acaikit")
+                    elif fingerprint in (None, found.notes.fingerprint):
                         return found, faults
         except OSError as error:
             raise DataError(f"the files of {self.name} can't be looked at: {error}") from error
@@ -120,7 +132,7 @@ class Stored(Dataset):
                 if ready is not None:
                     return ready
                 remove_stale(target.parent, target.name)
-                write_prepared(target, self._sources(faults), self.fill)
+                write_prepared(target, self._sources(faults), self.fill, self.version)
                 return open_prepared(target)
 
     def _sources(self, faults: list[str]) -> str:

@@ -33,10 +33,10 @@ class Writer:
         To be completed by whoever fills the file.
     """
 
-    def __init__(self, structure: h5py.File, examples: BinaryIO, path: Path, fingerprint: str) -> None:
+    def __init__(self, structure: h5py.File, examples: BinaryIO, path: Path, notes: Notes) -> None:
         self._structure, self._examples, self._path = structure, examples, path
         self._splits: dict[str, dict[str, _Column]] = {}
-        self.notes = Notes(fingerprint)
+        self.notes = notes
 
     def split(self, name: str, count: int, shape: Shape, *, labels: bool, dtype: DTypeLike = np.uint8) -> None:
         """Begin the split `name` of `count` examples (at least 1) of `shape`, uint8 or float32.
@@ -98,6 +98,8 @@ class _Column:
         return (self.told - self.filled) * self.row
 
     def append(self, rows: NDArray[Any], file: BinaryIO) -> None:
+        if not np.can_cast(rows.dtype, self.dtype, "safe"):
+            raise ValueError(f"{self.dataset.name} is {self.dtype}, which can't hold all values of {rows.dtype}")
         rows = np.ascontiguousarray(rows, self.dtype)
         if rows.shape[1:] != self.shape or len(rows) > self.told - self.filled:
             raise ValueError(
@@ -154,7 +156,7 @@ class _Structure(io.RawIOBase):
         file.truncate(self.size)
 
 
-def write_prepared(path: Path, fingerprint: str, fill: Callable[[Writer], None]) -> None:
+def write_prepared(path: Path, fingerprint: str, fill: Callable[[Writer], None], version: int = 1) -> None:
     """Make the prepared file `path` whole, or not at all.
 
     Raises
@@ -171,7 +173,7 @@ def write_prepared(path: Path, fingerprint: str, fill: Callable[[Writer], None])
         with h5py.File(
             structure, "w", libver=("v108", "v108"), alignment_threshold=1, alignment_interval=ALIGNMENT
         ) as file:
-            writer = Writer(file, examples, path, fingerprint)
+            writer = Writer(file, examples, path, Notes(fingerprint, version))
             fill(writer)
             writer.finish()
         structure.copy_to(examples)

@@ -11,6 +11,7 @@ from acaikit.evaluators.base import Evaluator
 from acaikit.registry import parts
 from acaikit.report.pictures import draw
 from acaikit.runs.opened import OpenRun
+from acaikit.runs.provenance import check_data
 from acaikit.types import Scores
 
 
@@ -37,14 +38,18 @@ def evaluate_run(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) 
     ------
     UserError
         If an evaluator that was asked for doesn't fit the run.
+    RunError
+        If the dataset's examples are not those that the run began with.
     """
     scores: dict[str, Scores] = {}
     files: list[Path] = []
+    check_data(run.path, run.info, run.experiment.dataset)
     split = run.experiment.dataset.test()
     measured_on = {
         "dataset": type(run.experiment.dataset).__name__,
         "shape": list(run.experiment.dataset.shape),
         "test_examples": len(split),
+        "data": dict(run.experiment.dataset.digests),
     }
     for evaluator in _chosen(run, keys, say):
         with run.trained.evaluating():
@@ -89,5 +94,5 @@ def _chosen(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) -> li
     for key in keys:
         if not known[key].fits(run.trained):
             name = type(run.experiment.dataset).__name__
-            raise UserError(f"the {key} evaluator doesn't fit this run: dataset {name}, probe {run.probe is not None}")
+            raise UserError(f"the {key} evaluator doesn't fit this run on {name}: it needs {known[key].needs}")
     return [known[key] for key in keys]

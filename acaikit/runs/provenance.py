@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from acaikit import registry
 from acaikit.config import Config
 from acaikit.config.resolve import names
+from acaikit.data.base import Dataset
+from acaikit.errors import RunError
 
 LIBRARIES = ("acaikit", "torch", "numpy", "h5py", "gin-config")
 
@@ -32,7 +35,7 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
 
 
 def describe(
-    config: Config, overrides: list[str], seed: int, device: torch.device, data: str | None = None
+    config: Config, overrides: list[str], seed: int, device: torch.device, data: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Return what ``run.h5`` says of a new run, a run id of its own included."""
     return {
@@ -46,9 +49,21 @@ def describe(
         "libraries": {name: version(name) for name in LIBRARIES},
         "plugins": plugins(config),
         "git_commit": _commit(),
-        "data": data,
+        "data": dict(data or {}),
         "fingerprint": fingerprint(device),
     }
+
+
+def check_data(where: Path, info: Mapping[str, Any], dataset: Dataset) -> None:
+    """Raise `RunError` unless the dataset's examples are those that the run in `where` began with, as `info` says."""
+    then = info.get("data", dataset.digests)
+    changed = [split for split, digest in dataset.digests.items() if then.get(split, digest) != digest]
+    if changed:
+        splits = " and ".join(sorted(changed, reverse=True))
+        raise RunError(
+            f"{where} was begun with other {splits} examples than {type(dataset).__name__} has now: put the old files "
+            f"back, or begin anew in another folder"
+        )
 
 
 def plugins(config: Config) -> dict[str, str]:

@@ -22,7 +22,7 @@ from acaikit.config import Config, build, read_resolved
 from acaikit.config.resolve import differences
 from acaikit.engine import Callback, Trainer, train
 from acaikit.errors import RunError
-from acaikit.runs.provenance import describe, fingerprint
+from acaikit.runs.provenance import check_data, describe, fingerprint
 from acaikit.types import Scores
 
 SAVE_EVERY = 600.0
@@ -171,6 +171,7 @@ def open_session(
     experiment = build(
         config if config is not None else read_resolved(directory.read_run()["resolved"], f"{path}/run.h5")
     )
+    experiment.build()  # what doesn't fit together is said before gigabytes are got
     experiment.dataset.prepare()
     trainer = Trainer(experiment, device)
     lock = FileLock(directory.lock_file)
@@ -187,13 +188,9 @@ def open_session(
                 remove_stale(folder)
         if not directory.exists():
             assert config is not None
-            directory.write_run(describe(config, list(overrides), experiment.seed, device, experiment.dataset.digest))
+            directory.write_run(describe(config, list(overrides), experiment.seed, device, experiment.dataset.digests))
         info = directory.read_run()
-        if info.get("data") != experiment.dataset.digest:
-            raise RunError(
-                f"{path} was begun with other training examples than the dataset has now: put the old files back, or "
-                f"begin anew in another folder"
-            )
+        check_data(path, info, experiment.dataset)
         state = _restore(directory, trainer, info, say)
         yield Session(directory, trainer, state, info, say)
     finally:

@@ -118,3 +118,11 @@ def test_a_whole_set_lies_on_the_gpu_where_it_fits(monkeypatch: pytest.MonkeyPat
         assert torch.equal(a, c)
         assert torch.equal(b.cpu(), y)
         assert torch.equal(b, d)
+
+
+@pytest.mark.parametrize("data", [torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.uint8)])
+def test_what_is_done_to_a_batch_never_reaches_the_set(data: torch.Tensor) -> None:
+    split = Split(data.clone())
+    for x in (split.examples(slice(0, 2)), split.examples(torch.arange(2)), next(split.batches(2))[0]):
+        x.fill_(7)
+    assert torch.equal(split.data, data)

@@ -249,7 +249,7 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_mapped_from_one_of_the_tw
         with monkeypatch.context() as patch:
             patch.setattr(prepared_module, "_mapped", mapped)
             write_prepared(
-                file, "f" * 9999, lambda w: (fill(w), w.split("a", 1, (), labels=False), w.append("a", Y[:1]))
+                file, "f" * 9999, lambda w: (fill(w), w.split("a", 1, (), labels=False), w.append("a", X[:1, 0, 0, 0]))
             )
         return mapped(*what)
 

@@ -109,6 +109,18 @@ def test_changed_sources_are_read_anew(tiny: Tiny) -> None:
     assert tiny.readings == 2
 
 
+def test_what_another_version_prepared_is_made_anew(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(tiny)
+    monkeypatch.setattr(Tiny, "version", 2)
+    check(Tiny(tiny.source))
+    assert tiny.readings == 2
+    check(Tiny(tiny.source))
+    assert tiny.readings == 2
+    tiny.source.unlink()
+    monkeypatch.setattr(Tiny, "version", 3)
+    assert "tiny.h5 was prepared by another version of acaikit" in failure(Tiny(tiny.source).prepare)
+
+
 def test_prepared_data_outlive_their_sources(tiny: Tiny) -> None:
     check(tiny)
     tiny.source.unlink()

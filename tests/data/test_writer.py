@@ -116,6 +116,8 @@ def test_a_split_can_be_begun_anew(tmp_path: Path) -> None:
         lambda w: w.append("train", X, Y[:, None]),
         lambda w: (w.split("bare", 20, (3, 2, 2), labels=False), w.append("bare", X, Y)),
         lambda w: w.split("empty", 0, (3, 2, 2), labels=False),
+        lambda w: w.append("train", X.astype(np.int64), Y),
+        lambda w: w.append("train", X, Y.astype(np.float64)),
         lambda w: w.split("doubles", 20, (3, 2, 2), labels=False, dtype=np.float64),
     ],
 )
@@ -192,7 +194,7 @@ def test_room_is_looked_for_for_all_splits_together(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_writing_keeps_no_more_than_a_piece_in_memory(tmp_path: Path, dtype: type) -> None:
-    piece = np.ones((4, 2**18), np.float32)
+    piece = np.ones((4, 2**18), dtype)
 
     def fill(writer: Writer) -> None:
         writer.split("train", 64, (2**18,), labels=True, dtype=dtype)

@@ -37,7 +37,7 @@ def test_everything_that_fits(tmp_path: Path, recipe: Recipe, train: Train) -> N
         np.testing.assert_equal(found.scores, scores[key])
     # The recipe's own settings where it has them, the defaults else.
     protocols = {key: read_evaluation(file).protocol for key, file in zip(scores, files, strict=False)}
-    data = {"dataset": "Lines", "shape": [1, 8, 8], "test_examples": 12}
+    data = {"dataset": "Lines", "shape": [1, 8, 8], "test_examples": 12, "data": {}}
     assert protocols["factor"] == {"evaluator": "FactorBenchmark", "pairs": 3, "steps": 3, "path": "lerp"} | data
     assert protocols["interpolation"] == {"evaluator": "Interpolation", "pairs": 8, "steps": 16, "path": "lerp"} | data
     paths = read_evaluation(files[3]).arrays["paths"]
@@ -67,7 +67,7 @@ def test_what_was_asked_for_must_fit(tmp_path: Path, recipe: Recipe, train: Trai
     train(tmp_path / "run", recipe("baseline", "Experiment.probe = False"))
     run = open_run(tmp_path / "run")
     assert "probe" not in evaluate_run(run, [], pytest.fail)[0]
-    with pytest.raises(UserError, match="the probe evaluator doesn't fit this run: dataset Lines, probe False"):
+    with pytest.raises(UserError, match="the probe evaluator doesn't fit this run on Lines: it needs labels"):
         evaluate_run(run, ["probe"], pytest.fail)
 
 

@@ -23,6 +23,8 @@ from acaikit.data.prepared import Notes, Prepared
 from acaikit.engine import Trainer
 from acaikit.errors import RunError, UserError
 from acaikit.runs import session as module
+from acaikit.runs.evaluation import evaluate_run
+from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session, State, check, open_session
 
 Recipe = Callable[..., Config]
@@ -86,21 +88,33 @@ def test_an_epoch_goes_on_where_it_stopped(
     assert bits(tmp_path / "halting") == bits(tmp_path / "straight")
 
 
-def test_a_run_goes_on_only_with_the_examples_that_it_began_with(tmp_path: Path, recipe: Recipe, train: Train) -> None:
-    def write(seed: int) -> None:
-        pixels = np.random.default_rng(seed).integers(0, 256, (40, 1, 8, 8), np.uint8)
-        np.savez(tmp_path / "x.npz", x=pixels, y=np.arange(40) % 2)
+def test_a_run_goes_on_and_is_measured_only_with_the_examples_that_it_began_with(
+    tmp_path: Path, recipe: Recipe, train: Train
+) -> None:
+    file, path = tmp_path / "x.npz", tmp_path / "run"
 
-    write(0)
-    path = str(tmp_path / "x.npz")
-    data = [f"Arrays.path = {path!r}", "Experiment.dataset = @Arrays()", "Experiment.evaluators = [@ProbeAccuracy()]"]
+    def write(train_seed: int, test_seed: int) -> None:
+        pixels = [np.random.default_rng(s).integers(0, 256, (40, 1, 8, 8), np.uint8) for s in (train_seed, test_seed)]
+        y = np.arange(40) % 2
+        np.savez(file, x=pixels[0], y=y, x_test=pixels[1], y_test=y)
+
+    write(0, 1)
+    data = [
+        f"Arrays.path = {str(file)!r}",
+        "Experiment.dataset = @Arrays()",
+        "Experiment.evaluators = [@ProbeAccuracy()]",
+    ]
     config = recipe("baseline", *data)
-    train(tmp_path / "run", config, steps=4)
-    write(0)  # the same examples in a new file
-    train(tmp_path / "run", config, steps=4)
-    write(1)
-    with pytest.raises(RunError, match="was begun with other training examples"):
-        train(tmp_path / "run", config, steps=4)
+    train(path, config, steps=4)
+    write(0, 1)  # the same examples in a new file
+    train(path, config, steps=2)
+    evaluate_run(open_run(path), ["probe"], pytest.fail)
+    for seeds, changed in (((0, 2), "test"), ((3, 1), "train"), ((3, 2), "train and test")):
+        write(*seeds)
+        with pytest.raises(RunError, match=f"was begun with other {changed} examples than Arrays has now"):
+            train(path, config, steps=4)
+        with pytest.raises(RunError, match=f"was begun with other {changed} examples than Arrays has now"):
+            evaluate_run(open_run(path), ["probe"], pytest.fail)
 
 
 def test_a_longer_budget_continues_the_same_run(tmp_path: Path, recipe: Recipe, train: Train, bits: Bits) -> None:
