@@ -8,6 +8,7 @@ from torch import Tensor
 
 from acaikit import checks
 from acaikit.data.rendered import Factor, Rendered
+from acaikit.errors import UserError
 
 CHUNK = 512
 
@@ -65,19 +66,23 @@ class Lines(Rendered):
     Parameters
     ----------
     height, width : int
-        The image's sides in pixels, at least 4.
+        The image's sides in pixels, equal and at least 4.
     test_size : int
         Number of test images, at least 2, drawn with a fixed seed of their own.
 
     Raises
     ------
     UserError
-        If a size is too small.
+        If a size is too small, or the image isn't square.
     """
 
     def __init__(self, height: int = 32, width: int = 32, test_size: int = 5000) -> None:
         checks.whole("Lines.height", height, at_least=4)
         checks.whole("Lines.width", width, at_least=4)
+        if height != width:
+            raise UserError(
+                f"Lines.height and Lines.width must be equal, as they are in the paper, not {height}, {width}"
+            )
         self.height, self.width = height, width
         super().__init__((1, height, width), Factor.turn("angle"), test_size)
 

@@ -79,8 +79,8 @@ def test_mistakes_in_a_recipe(acaikit, recipe: str, line: int, said: str, ends: 
 
 
 def test_sizes_that_do_not_fit_together(acaikit) -> None:
-    for change in (("height = 8", "height = 10"), ("ConvDecoder.scales = 2", "ConvDecoder.scales = 1")):
-        Path("r.gin").write_text(BASE.replace(*change))
+    for before, after in (("= 8", "= 10"), ("ConvDecoder.scales = 2", "ConvDecoder.scales = 1")):
+        Path("r.gin").write_text(BASE.replace(before, after))
         assert "scales = " in acaikit("run", "r.gin", "--dry-run", code=2).err
 
 

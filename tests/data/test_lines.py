@@ -109,3 +109,8 @@ def test_the_stream_is_a_turn_times_the_generators_numbers() -> None:
 def test_sizes_that_are_too_small(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(UserError, match="at least"):
         Lines(*sizes)
+
+
+def test_lines_are_drawn_in_squares() -> None:
+    with pytest.raises(UserError, match=r"Lines\.height and Lines\.width must be equal.*, not 16, 32"):
+        Lines(16, 32)

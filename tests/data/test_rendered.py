@@ -13,7 +13,7 @@ from acaikit.data import Disc, Factor, Lines, Rendered, Sinusoid
 from acaikit.errors import UserError
 from acaikit.rng import generator
 
-DATASETS = [Lines(8, 12, test_size=300), Sinusoid(16, 3, test_size=300), Disc(8, 12, radius=2.5, test_size=300)]
+DATASETS = [Lines(8, 8, test_size=300), Sinusoid(16, 3, test_size=300), Disc(8, 12, radius=2.5, test_size=300)]
 
 datasets = pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: type(dataset).__name__)
 ranges = st.tuples(st.floats(-50, 50), st.floats(0.01, 100)).map(lambda pair: (pair[0], pair[0] + pair[1]))

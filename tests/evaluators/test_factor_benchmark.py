@@ -33,7 +33,7 @@ def lines(height: int, width: int | None = None) -> Lines:
     return Lines(height, width or height)
 
 
-DATASETS = {"lines": lines(8), "lines 8x12": lines(8, 12), "sinusoid": Sinusoid(24, 3), "disc": Disc(8, 12, radius=2.5)}
+DATASETS = {"lines": lines(8), "larger lines": lines(12), "sinusoid": Sinusoid(24, 3), "disc": Disc(8, 12, radius=2.5)}
 
 datasets = pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
 
@@ -319,7 +319,7 @@ def untrained(dataset: Rendered) -> Trained:
 def test_the_first_test_examples_are_joined_with_the_next(
     kind: type[Rendered], asked: int, test_size: int, given: int
 ) -> None:
-    dataset = kind(16, test_size=test_size) if kind is Sinusoid else kind(12, 16, test_size=test_size)
+    dataset = kind(16, test_size=test_size) if kind is Sinusoid else kind(16, 16, test_size=test_size)
     trained = untrained(dataset)
     x, factors = dataset.test().data, dataset.test_factors
     a, b = trained.model.encode(x[:given]), trained.model.encode(x[given : 2 * given])
