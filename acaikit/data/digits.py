@@ -39,6 +39,7 @@ class Digits(Dataset):
     def __init__(self, flat: bool = False) -> None:
         checks.instance("Digits.flat", flat, bool)
         self.shape = (64,) if flat else (1, 8, 8)
+        self.picture = (1, 8, 8)
 
     @cached_property
     def _all(self) -> Split:

@@ -69,9 +69,12 @@ class Evaluator(ABC):
     ----------
     key : str
         Short name in metrics, result files and the command line's flags: "factor" for ``--factor``.
+    needs : str
+        What `fits` asks for, in words, as a message says it.
     """
 
     key: ClassVar[str]
+    needs: ClassVar[str] = "another model or dataset"
 
     @abstractmethod
     def fits(self, trained: Trained) -> bool:

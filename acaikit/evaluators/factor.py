@@ -156,6 +156,7 @@ class FactorBenchmark(AlongPaths):
     """
 
     key = "factor"
+    needs = "a dataset drawn from a known factor, such as Lines"
 
     def __init__(self, pairs: int = 256, steps: int = 16, path: str = "lerp") -> None:
         super().__init__(pairs, steps, path)

@@ -11,6 +11,7 @@ class Interpolation(AlongPaths):
     """Decodes paths between pairs of test examples; parameters and errors are those of `AlongPaths`."""
 
     key = "interpolation"
+    needs = "two test examples or more"
 
     def __init__(self, pairs: int = 8, steps: int = 16, path: str = "lerp") -> None:
         super().__init__(pairs, steps, path)

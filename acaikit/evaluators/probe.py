@@ -11,6 +11,7 @@ class ProbeAccuracy(Evaluator):
     """Percentage of the whole test set that the probe, trained in tandem with the autoencoder, gets right."""
 
     key = "probe"
+    needs = "labels, and a probe trained in tandem"
 
     def fits(self, trained: Trained) -> bool:
         """Needs a model that was trained with its probe."""

@@ -46,7 +46,7 @@ def draw(trained: Trained, folder: Path, title: str, evaluators: Sequence[Evalua
         Without the interpolation where there is only one test example. Empty where the data are no vectors, sequences
         or images, or the model's output is not finite.
     """
-    shape = trained.dataset.shape
+    shape = trained.dataset.picture or trained.dataset.shape
     if not 1 <= len(shape) <= 3:
         return []
     own = [evaluator for evaluator in evaluators if isinstance(evaluator, Interpolation)]
@@ -59,11 +59,11 @@ def draw(trained: Trained, folder: Path, title: str, evaluators: Sequence[Evalua
     make_folder(folder)
     files = []
     if paths is not None:
-        seen, notes = _seen(paths, shape)
+        seen, notes = _seen(paths.reshape(*paths.shape[:2], *shape), shape)
         files.append(folder / "interpolation.png")
         heading = " · ".join([f"Interpolation ({interpolation.path})", title, *notes])
         figures.interpolation(seen, files[-1], title=heading)
-    (seen, notes), (seen_hat, _) = _seen(x, shape), _seen(x_hat, shape)
+    (seen, notes), (seen_hat, _) = (_seen(values.reshape(-1, *shape), shape) for values in (x, x_hat))
     files.append(folder / "reconstruction.png")
     figures.reconstruction(seen, seen_hat, files[-1], title=" · ".join(["Reconstruction", title, *notes]))
     return files
@@ -108,11 +108,12 @@ def preview(dataset: Dataset, name: str, split: str, count: int, file: Path) -> 
     OSError
         If the file can't be written.
     """
-    if not 1 <= len(dataset.shape) <= 3:
-        raise UserError(f"examples of shape {dataset.shape} are no vectors, sequences or images: they can't be drawn")
+    shape = dataset.picture or dataset.shape
+    if not 1 <= len(shape) <= 3:
+        raise UserError(f"examples of shape {shape} are no vectors, sequences or images: they can't be drawn")
     found = dataset.test() if split == "test" else _training(dataset)
     rows, notes = _spread(found.labels, len(found), count)
-    seen, means = _seen(found.examples(rows).cpu().numpy(), dataset.shape)
+    seen, means = _seen(found.examples(rows).cpu().numpy().reshape(-1, *shape), shape)
     labels = None if found.labels is None else found.labels[rows].numpy()
     shown = f"{len(rows):,} {'training' if split == 'train' else split} example{'s' * (len(rows) > 1)}"
     title = " · ".join([name, shown, *notes, *means])

@@ -111,7 +111,7 @@ def test_one_test_example_has_no_paths(shape: tuple[int, ...], tmp_path: Path) -
 
 def test_data_that_are_no_pictures(tmp_path: Path) -> None:
     for shape in ((), (1, 2, 8, 8)):
-        assert draw(Trained(None, None, SimpleNamespace(shape=shape)), tmp_path / "figures", "") == []
+        assert draw(Trained(None, None, SimpleNamespace(shape=shape, picture=None)), tmp_path / "figures", "") == []
     assert not (tmp_path / "figures").exists()
 
 
