@@ -159,7 +159,7 @@ def preview(
     try:
         draw(dataset, part.name, split.value, count, file)
     except OSError as error:
-        raise UserError(f"{file} can't be written: {error}") from error
+        raise UserError(f"{file} can't be written: {error.strerror or error}") from error
     if not quiet:
         say(str(file), out)
 

@@ -43,7 +43,7 @@ RunDirectory = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run dir
 DataDir = Annotated[
     Path | None, typer.Option(help="The folder of datasets.", show_default="ACAIKIT_DATA, else the user's cache")
 ]
-Device = Annotated[DeviceName, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
+Device = Annotated[DeviceName, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's own choice")]
 MaxTime = Annotated[
     str | None, typer.Option(metavar="TIME", help="Stop in good order after this time, such as 45s, 30m or 2h.")
@@ -55,8 +55,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 def apply(data_dir: Path | None, threads: int | None = None, *, quiet: bool = False) -> None:
     """Make the data folder, the number of threads and the silence of datasets hold for this process."""
     if data_dir is not None:
-        if not data_dir.is_dir():
-            raise UserError(f"--data-dir {data_dir} is no folder")
+        if not os.path.isdir(data_dir):  # noqa: PTH112 (Path.is_dir raises where a folder above can't be entered)
+            raise UserError(f"--data-dir {data_dir} is no folder that can be read")
         os.environ["ACAIKIT_DATA"] = str(data_dir)
     from acaikit.data import progress
 

@@ -8,13 +8,14 @@ from acaikit.data.digits import Digits
 from acaikit.data.disc import Disc
 from acaikit.data.folder import ImageFolder
 from acaikit.data.lines import Lines
-from acaikit.data.mnist import MNIST
+from acaikit.data.mnist import KMNIST, MNIST, FashionMNIST
 from acaikit.data.rendered import Factor, Rendered
 from acaikit.data.sinusoid import Sinusoid
 from acaikit.data.svhn import SVHN
 
 __all__ = [
     "CIFAR10",
+    "KMNIST",
     "MNIST",
     "SVHN",
     "Arrays",
@@ -23,6 +24,7 @@ __all__ = [
     "Digits",
     "Disc",
     "Factor",
+    "FashionMNIST",
     "ImageFolder",
     "Lines",
     "Rendered",

@@ -101,6 +101,8 @@ def open_arrays(path: Path) -> Iterator[ArrayFile]:
         with _reading(str(path)):
             # Opened here and not by numpy, which leaves a damaged file open.
             npz = stack.enter_context(path.open("rb")) if path.suffix.lower() == ".npz" else None
+            if npz and not npz.peek(6)[:6].startswith((b"PK", b"\x93NUMPY")):
+                raise zipfile.BadZipFile("it is no .npz file")  # numpy takes anything else for a pickle
             archive = np.load(npz, allow_pickle=False) if npz else h5py.File(path, "r", **CHUNK_CACHE)
         if isinstance(archive, np.ndarray):
             raise DataError(f"{path} holds a single array and no names: write it with np.savez(path, x=x)")

@@ -93,8 +93,10 @@ class Arrays(Stored):
         """Return size and time of the file, or None where it isn't there."""
         try:
             found = self.file.stat()
-        except (OSError, ValueError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.file} (Arrays.path) can't be looked at: {error}") from error
         return json.dumps([found.st_size, found.st_mtime_ns])
 
     def fetch(self) -> None:

@@ -130,5 +130,7 @@ def _numbered(pile: Pile, count: int) -> list[str]:
     missing = [name for name in wanted if name not in found]
     if missing or len(pile.names) != count:
         what = f"the first that is missing is {missing[0]}" if missing else "000001.jpg to the last are there"
-        raise DataError(f"{pile.path} holds {len(pile.names):,} images, not {count:,}; {what}: get it again")
+        raise DataError(
+            f"{pile.path} holds {len(pile.names):,} images, not {count:,}; {what}: delete it and get it again"
+        )
     return [found[name] for name in wanted]

@@ -111,6 +111,8 @@ def _plain(archive: Path) -> BinaryIO:
 
 def _expect(source: Path, name: str, size: int, found: int | None) -> None:
     if found is None:
-        raise DataError(f"{source} holds no file {name}: it is not the binary version of CIFAR-10. Get it again")
+        raise DataError(
+            f"{source} holds no file {name}: it is not the binary version of CIFAR-10. Delete it and get it again"
+        )
     if found != size:
-        raise DataError(f"{name} in {source} holds {found} bytes, but {size} are expected: get it again")
+        raise DataError(f"{name} in {source} holds {found} bytes, but {size} are expected: delete it and get it again")

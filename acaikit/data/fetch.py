@@ -15,7 +15,7 @@ import requests
 from acaikit.artifacts.publish import make_folder, put_in_place
 from acaikit.data.alone import alone
 from acaikit.data.location import writable
-from acaikit.data.progress import Advance, progress
+from acaikit.data.progress import Advance, console, progress
 from acaikit.data.space import room, told, writing
 from acaikit.errors import DataError
 
@@ -123,11 +123,13 @@ def _complete(part: Path, remote: Remote, urls: Sequence[str]) -> list[str] | No
     """Complete `part` from the first address that yields the rest; return why none did, or None."""
     if _size(part) == remote.size:
         return None
-    failures = []
+    failures: list[str] = []
     for url in urls:
         with progress(f"{remote.name} from {url}", remote.size, in_bytes=True, done=_size(part)) as advance:
             failure = _Download(url, remote, part, advance).complete()
         if failure is None:
+            for failed in failures:  # one of them may have left a file to be thrown away
+                console.print(f"not from {failed.strip()}", markup=False, emoji=False, highlight=False, soft_wrap=True)
             return None
         failures.append(f"  {url}: {failure}")
     return failures

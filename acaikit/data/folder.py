@@ -22,6 +22,7 @@ from acaikit.data.writer import Writer
 from acaikit.errors import DataError, UserError
 
 SPLITS = ("train", "test")
+ENDINGS = ", ".join(SUFFIXES[:-1]) + f" or {SUFFIXES[-1]}"
 CORRUPT = ("skip", "fail")
 
 
@@ -129,6 +130,9 @@ class ImageFolder(Stored):
                 bad |= store(writer, split, names, labels, prepare, self.shape, self.path, skip=skip)
         writer.notes.class_names, writer.notes.classes = arranged.classes, len(arranged.classes) or None
         writer.notes.remarks = tuple(f"{self.path}: {remark}" for remark in arranged.remarks)
+        if pile.passed_over:
+            over = f"passed over {len(pile.passed_over):,} image files that are not {ENDINGS}"
+            writer.notes.remarks += (f"{self.path}: {over}, such as {said(pile.passed_over[0])}",)
         if bad:
             left = f"left out {len(bad):,} of {len(pile.names):,} images, which can't be read"
             writer.notes.remarks += (f"{self.path}: {left}: {named(dict(sorted(bad.items())))}",)
@@ -164,8 +168,7 @@ class _Arranged:
 def _arrange(names: Sequence[str], share: float) -> _Arranged:
     """Tell splits and classes from the names of all images; the messages of its `DataError` lack the path."""
     if not names:
-        endings = ", ".join(SUFFIXES[:-1]) + f" or {SUFFIXES[-1]}"
-        raise DataError(f"there are no images in it, files whose names end in {endings}")
+        raise DataError(f"there are no images in it, files whose names end in {ENDINGS}")
     tops = {name: name.partition("/")[0].lower() for name in names if "/" in name}
     divided = [split for split in SPLITS if split in tops.values()]
     if not divided:
@@ -178,7 +181,8 @@ def _arrange(names: Sequence[str], share: float) -> _Arranged:
         (lacking,) = set(SPLITS) - set(divided)
         raise DataError(
             f"it has a folder {divided[0]} but no folder {lacking}: put the {lacking} images in a folder of that name; "
-            f"or, to hold out a share, give the path of a folder or a zip that holds the classes themselves"
+            f"or, to hold out a share, give the path of a folder or a zip that holds the classes themselves; or, if "
+            f"{divided[0]} is a class, give its folder another name"
         )
     groups = {split: [name for name in names if tops.get(name) == split] for split in SPLITS}
     by_split = {split: _owners(group, inside=1) for split, group in groups.items()}

@@ -35,7 +35,7 @@ def held_out(count: int, share: float) -> tuple[NDArray[np.int64], NDArray[np.in
     if not 0 < tested < count:
         raise DataError(
             f"a share of {share:g} of {count} examples holds out {tested}, but both the training and the test set need "
-            f"at least one: give more examples, or another share"
+            f"at least one: give more examples, or another share (the dataset's parameter test)"
         )
     order = np.random.default_rng(SEED).permutation(count)
     return np.sort(order[tested:]), np.sort(order[:tested])

@@ -12,6 +12,8 @@ from acaikit.errors import DataError
 
 LAYOUTS = {"D": "vectors", "CL": "sequences", "L": "sequences", "CHW": "images", "HWC": "images", "HW": "images"}
 """The orders of one example's axes: D numbers; channels C and length L; channels, height H and width W."""
+CHANNELS = (1, 2, 3, 4)
+"""How many channels images mostly have: grey, colour, each with or without transparency."""
 
 
 def find_layout(x: Array, given: str | None) -> str:
@@ -37,7 +39,7 @@ def find_layout(x: Array, given: str | None) -> str:
         )
     if given is None and axes == 2:
         raise DataError(f"{x.label} has the shape {shape}, which may mean two things: set Arrays.layout to {said}")
-    if given is None and axes == 3 and shape[3] in (1, 3) and shape[1] not in (1, 3):
+    if given is None and axes == 3 and shape[3] in CHANNELS and shape[3] < shape[1]:
         raise DataError(
             f"{x.label} has the shape {shape}, whose last axis looks like channels: set Arrays.layout = 'HWC', or "
             f"'CHW' if the channels do come first"

@@ -14,7 +14,7 @@ VARIABLE = "ACAIKIT_DATA"
 def data_dir() -> Path:
     """Return the data folder: ``ACAIKIT_DATA`` where it is set, else the user's cache folder."""
     chosen = os.environ.get(VARIABLE)
-    return Path(chosen) if chosen else _cache()
+    return Path(chosen).expanduser() if chosen else _cache()
 
 
 def prepared_files(name: str, key: str = "") -> list[Path]:

@@ -33,6 +33,7 @@ class MNIST(Published):
     shape = (1, 32, 32)
     classes = 10
     counts: ClassVar = {"train": 60_000, "test": 10_000}
+    foreign: ClassVar[Mapping[str, str]] = {}
     folder = "mnist"
     source = "http://yann.lecun.com/exdb/mnist"
     licence = "CC BY-SA 3.0"
@@ -63,14 +64,18 @@ class MNIST(Published):
         content = {remote.name: remote.content for remote in self.files}
         for split, count in self.counts.items():
             names = f"{IMAGES[split]}.gz", f"{LABELS[split]}.gz"
-            images = idx.read(files[names[0]], (count, 28, 28), content[names[0]])
-            labels = idx.read(files[names[1]], (count,), content[names[1]])
+            images = idx.read(files[names[0]], (count, 28, 28), content[names[0]], self.foreign)
+            labels = idx.read(files[names[1]], (count,), content[names[1]], self.foreign)
             check_labels(labels, self.classes, files[names[1]])
             writer.split(split, count, self.shape, labels=True)
             for start in range(0, count, PIECE):
                 rows = slice(start, start + PIECE)
                 padded = np.pad(images[rows], ((0, 0), (2, 2), (2, 2)))
                 writer.append(split, padded[:, None], labels[rows])
+
+
+# The sets that follow use the same names for their files.
+_MNIST = {remote.content: "MNIST" for remote in MNIST.files if remote.content is not None}
 
 
 class FashionMNIST(MNIST):
@@ -88,6 +93,7 @@ class FashionMNIST(MNIST):
         "bag",
         "ankle boot",
     )
+    foreign = _MNIST
     folder = "fashion_mnist"
     source = "https://github.com/zalandoresearch/fashion-mnist"
     licence = "MIT"
@@ -109,6 +115,7 @@ class KMNIST(MNIST):
     """70,000 images of cursive Japanese characters in the format of MNIST (Clanuwat et al. 2018), padded to 32x32."""
 
     class_names = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    foreign = _MNIST
     folder = "kmnist"
     source = "http://codh.rois.ac.jp/kmnist"
     licence = "CC BY-SA 4.0"

@@ -9,7 +9,7 @@ import stat
 import threading
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from acaikit.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 """What the names of image files end in, in any case."""
+OTHERS = (".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".heic", ".jp2")
+"""What the names of other image files end in, which are passed over."""
 
 
 class BadImage(DataError):
@@ -32,10 +34,15 @@ class Pile(ABC):
         The folder or the zip.
     names : list of str
         The images' names, relative to it and with ``/`` between their parts, sorted part by part.
+    passed_over : list of str
+        Image files of other kinds.
     """
 
-    def __init__(self, path: Path, names: list[str]) -> None:
-        self.path, self.names = path, sorted(names, key=lambda name: name.split("/"))
+    def __init__(self, path: Path, names: Iterable[str]) -> None:
+        found = sorted(names, key=lambda name: name.split("/"))
+        self.path = path
+        self.names = [name for name in found if name.lower().endswith(SUFFIXES)]
+        self.passed_over = [name for name in found if name.lower().endswith(OTHERS)]
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -57,7 +64,7 @@ class _Zip(Pile):
         # Packing a folder puts it around everything in the zip.
         around = len({parts[0] for parts in entries}) == 1 and all(len(parts) > 1 for parts in entries)
         self.entries = {"/".join(parts[around:]): entry for parts, entry in entries.items()}
-        super().__init__(path, list(self.entries))
+        super().__init__(path, self.entries)
         self.archive, self.lock = archive, threading.Lock()
 
     def read(self, name: str) -> bytes:
@@ -86,7 +93,7 @@ def open_pile(path: Path) -> Iterator[Pile]:
             return
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        raise DataError(f"{path} is neither a folder nor a zip: {error}") from error
+        raise DataError(f"{path} is neither a folder nor a zip that can be read ({error}): get it again") from error
     except (OSError, NotImplementedError) as error:
         raise DataError(f"{path} can't be read: {error}") from error
     with archive:
@@ -145,7 +152,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _is_image(parts: tuple[str, ...]) -> bool:
-    return parts != () and parts[-1].lower().endswith(SUFFIXES) and not any(map(_is_hidden, parts))
+    return parts != () and parts[-1].lower().endswith(SUFFIXES + OTHERS) and not any(map(_is_hidden, parts))
 
 
 def _is_hidden(part: str) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from acaikit.data.fetch import MIRROR, Remote, fetch
 from acaikit.data.location import data_dir
+from acaikit.data.space import told
 from acaikit.data.stored import Stored
 from acaikit.data.writer import Writer
 from acaikit.errors import DataError
@@ -65,7 +66,13 @@ class Published(Stored):
         """Download the files that are missing."""
         missing = [remote for remote in self.files if remote.find(self.where) is None]
         for number, remote in enumerate(missing, 1):
-            others = ", ".join(other.name for other in missing[number:])
+            beside = remote.find(data_dir())
+            if beside is not None:
+                raise DataError(
+                    f"{beside} lies in the data folder itself, but belongs in a folder {self.folder!r} in it: move it "
+                    f"to {self.where}, or name the folder above with --data-dir or ACAIKIT_DATA"
+                )
+            others = ", ".join(f"{other.name} ({told(other.size)})" for other in missing[number:])
             fetch(remote, self.where, self.help(remote) + (f". Missing as well: {others}" if others else ""))
 
     def help(self, remote: Remote) -> str:
@@ -82,8 +89,8 @@ class Published(Stored):
         writer.notes.classes, writer.notes.class_names = self.classes, self.class_names
         self.read(found, writer)
         writer.notes.remarks = tuple(
-            f"{found[remote.name]} is not the published file byte for byte; its format, counts and labels are right, "
-            f"so it is used"
+            f"{found[remote.name]} is not the published {remote.name} byte for byte, so nothing vouches for its "
+            f"content; its format and counts are right, and it is used"
             for remote in self.files
             if remote.content is None and not remote.is_published(found[remote.name])
         )
@@ -106,5 +113,5 @@ def check_labels(labels: NDArray[Any], classes: int, file: Path | str, first: in
     if len(wrong):
         raise DataError(
             f"{file} has the label {labels[wrong[0]]} at position {wrong[0]}, but labels are {first} to {last}: "
-            f"get it again"
+            f"delete it and get it again"
         )

@@ -155,7 +155,7 @@ def check(dataset: Dataset) -> Checked:
         return Checked([])
     ready = dataset.prepared_file is not None
     if isinstance(dataset, Published):
-        findings = [_published(remote, dataset.where, ready) for remote in dataset.files]
+        findings = [_looked_at(remote, dataset.where, ready) for remote in dataset.files]
     else:
         there = dataset.fingerprint() is not None
         findings = [
@@ -182,6 +182,13 @@ def _gone(ready: bool) -> str:
     return "missing, but the prepared file stands for it" if ready else "missing"
 
 
+def _looked_at(remote: Remote, folder: Path, ready: bool) -> Finding:
+    try:
+        return _published(remote, folder, ready)
+    except OSError as error:
+        return Finding(str(folder / remote.name), f"can't be read: {error.strerror}", True)
+
+
 def _published(remote: Remote, folder: Path, ready: bool) -> Finding:
     """Say whether a file is what was published."""
     path = remote.find(folder)
@@ -205,7 +212,9 @@ def _content(path: Path) -> str | None:
     """Return the MD5 of a file's content, unpacked; None where it can't be read."""
     found = md5(usedforsecurity=False)
     try:
-        with cast("BinaryIO", gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with cast("BinaryIO", gzip.open(path) if packed else path.open("rb")) as file:
             while piece := file.read(PIECE):
                 found.update(piece)
     except (OSError, EOFError, zlib.error):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
 
 from acaikit import checks
@@ -69,6 +68,11 @@ class SVHN(Published):
         """Whether the extra images are left out."""
         return "" if self.extra else "without extra"
 
+    def help(self, remote: Remote) -> str:
+        """Return what to do where a file can't be downloaded."""
+        spare = ". It can be done without: set SVHN.extra = False" if remote.name == EXTRA else ""
+        return super().help(remote) + spare
+
     def read(self, files: Mapping[str, Path], writer: Writer) -> None:
         """Read the files one after another, and turn their images so that channels come first."""
         sources = {"train": (TRAIN, EXTRA) if self.extra else (TRAIN,), "test": (TEST,)}
@@ -84,38 +88,46 @@ class SVHN(Published):
 
 def _check(file: Path, count: int) -> None:
     """Raise `DataError` unless `file` says that it holds what it should, before gigabytes of it are read."""
+    import scipy.io  # here: it takes a fifth of a second, which no other dataset needs
+
     with _reading(file) as opened:
         start = opened.read(len(HEADER))
     if start == HEADER_73 or start.startswith(b"\x89HDF"):
         raise DataError(
-            f"{file} is a MATLAB 7.3 file (HDF5), not a MATLAB 5 file as published: get it again, or save it anew in "
-            f"MATLAB with '-v7'"
+            f"{file} is a MATLAB 7.3 file (HDF5), not a MATLAB 5 file as published: delete it and get it again, "
+            f"or save it anew in MATLAB with '-v7'"
         )
     if start != HEADER:
-        raise DataError(f"{file} starts with {start!r}, not {HEADER!r}: it is no MATLAB 5 file. Get it again")
+        raise DataError(
+            f"{file} starts with {start!r}, not {HEADER!r}: it is no MATLAB 5 file. Delete it and get it again"
+        )
     with _reading(file) as opened:
         found = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(opened)}
     for name in ("X", "y"):
         if name not in found:
             raise DataError(
                 f"{file} has no variable {name} (it has {', '.join(found) or 'none'}): it is cut short, or another "
-                f"file. Get it again"
+                f"file. Delete it and get it again"
             )
     shape, kind = found["X"]
     if kind != "uint8":
-        raise DataError(f"{file} has X of {kind}, but images of uint8 are expected: get it again")
+        raise DataError(f"{file} has X of {kind}, but images of uint8 are expected: delete it and get it again")
     if shape != (32, 32, 3, count):
-        raise DataError(f"{file} has X of shape {list(shape)}, but {[32, 32, 3, count]} is expected: get it again")
+        raise DataError(
+            f"{file} has X of shape {list(shape)}, but {[32, 32, 3, count]} is expected: delete it and get it again"
+        )
     shape, _ = found["y"]
     if shape not in ((count, 1), (1, count)):
-        raise DataError(f"{file} has y of shape {list(shape)}, but {[count, 1]} is expected: get it again")
+        raise DataError(
+            f"{file} has y of shape {list(shape)}, but {[count, 1]} is expected: delete it and get it again"
+        )
 
 
 def _copy(file: Path, count: int, writer: Writer, split: str, advance: Advance) -> None:
     # A function of its own, so that these images leave memory before those of the next file come.
     labels = _load(file, "y").reshape(count)
     if labels.dtype.kind not in "iu":
-        raise DataError(f"{file} has y of {labels.dtype}, but labels of uint8 are expected: get it again")
+        raise DataError(f"{file} has y of {labels.dtype}, but labels of uint8 are expected: delete it and get it again")
     check_labels(labels, 10, file, first=1)
     images = _load(file, "X")
     for start in range(0, count, PIECE):
@@ -125,6 +137,8 @@ def _copy(file: Path, count: int, writer: Writer, split: str, advance: Advance) 
 
 
 def _load(file: Path, name: str) -> NDArray[Any]:
+    import scipy.io
+
     with _reading(file) as opened:
         value = scipy.io.loadmat(opened, variable_names=[name])[name]
         if not isinstance(value, np.ndarray):

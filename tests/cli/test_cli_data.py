@@ -320,7 +320,7 @@ def test_check_of_another_file(acaikit, here: Path) -> None:
     assert found[NAME].startswith("not the published file")
     assert found["tiny.h5"].startswith("made from other files than those there")
     ran = acaikit("data", "fetch", "Tiny")
-    assert ran.err.count(f"note: {here} is not the published file") == 1
+    assert ran.err.count(f"note: {here} is not the published tiny.bin") == 1
     assert "DataWarning" not in ran.err
     assert "not the published file" not in acaikit("data", "fetch", "Tiny", "--quiet").err
 
@@ -442,7 +442,7 @@ def test_a_run_whose_data_are_gone(acaikit, site: Path, server: Server, tmp_path
 def test_a_run_notes_what_is_odd_about_its_data_once(acaikit, here: Path) -> None:
     here.write_bytes(CONTENT[:-1] + b"x")
     ran = acaikit("run", "tiny.gin", "--dir", "r", "--device", "cpu")
-    assert ran.err.count(f"note: {here} is not the published file byte for byte") == 1
+    assert ran.err.count(f"note: {here} is not the published tiny.bin byte for byte") == 1
     assert "Warning" not in ran.err
     assert acaikit("run", "tiny.gin", "--dir", "s", "--device", "cpu", "--quiet").err == ""
 

@@ -144,7 +144,7 @@ def test_max_time_that_is_no_duration(acaikit, tiny, time: str) -> None:
 def test_a_data_folder_that_is_none(acaikit, finished, command: list[str], folder: str) -> None:
     Path("file").touch()
     ran = acaikit(*command, "--data-dir", folder, code=2)
-    assert ran.err == f"error: --data-dir {folder} is no folder\n"
+    assert ran.err == f"error: --data-dir {folder} is no folder that can be read\n"
 
 
 def test_missing_data_files_are_named_before_anything_is_written(acaikit) -> None:

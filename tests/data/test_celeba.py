@@ -84,7 +84,7 @@ def resized(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def prepared(dataset: CelebA) -> CelebA:
-    with pytest.warns(DataWarning, match="is not the published file"):
+    with pytest.warns(DataWarning, match="is not the published"):
         dataset.prepare()
     return dataset
 

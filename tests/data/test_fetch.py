@@ -377,7 +377,8 @@ def test_one_line_for_each_address(
     get(server, folder, Page(statuses=[503] * 3), Page(CONTENT, cuts=[200, 200]))
     out, err = capfd.readouterr()
     assert out == ""
-    assert err.splitlines() == [f"{FILE} from {server.url}{n}/{FILE}" for n in range(2)]
+    begun = [f"{FILE} from {server.url}{n}/{FILE}" for n in range(2)]
+    assert err.splitlines() == [*begun, f"not from {server.url}0/{FILE}: the server says 503 Service Unavailable"]
     assert caplog.records == []
 
 

@@ -200,6 +200,14 @@ def test_corrupt_images_are_left_out(tmp_path: Path) -> None:
         ImageFolder(path, size=4, corrupt="fail").prepare()
 
 
+def test_images_of_other_kinds_are_passed_over_with_a_remark(tmp_path: Path) -> None:
+    files = {**DIVIDED, "train/ant/x.webp": b"!", "train/ant/notes.txt": b"", "train/ant/y.TIF": b"!"}
+    for path in (in_folder(tmp_path / "images", files), in_zip(tmp_path / "images.zip", files)):
+        with pytest.warns(DataWarning, match=r"passed over 2 image files that are not \.png, \.jpg or \.jpeg, such as"):
+            found = train(ImageFolder(path, size=4))
+        assert values(found) == values(train(ImageFolder(in_zip(tmp_path / "clean.zip", DIVIDED), size=4)))
+
+
 def test_one_class_is_none(tmp_path: Path) -> None:
     data = ImageFolder(in_folder(tmp_path / "x", {f"cat/{name}": content for name, content in FLAT.items()}), size=4)
     assert (data.classes, data.class_names) == (None, ())

@@ -33,6 +33,17 @@ def test_packed_and_unpacked_files(tmp_path: Path, name: str, digest: str | None
     np.testing.assert_array_equal(array, PIXELS)
 
 
+def test_a_file_that_was_unpacked_and_kept_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "images.gz"
+    file.write_bytes(WHOLE)
+    np.testing.assert_array_equal(idx.read(file, SHAPE, DIGEST), PIXELS)
+
+
+def test_another_sets_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"images is That's file of that name"):
+        idx.read(put(tmp_path, WHOLE), SHAPE, None, {DIGEST: "That"})
+
+
 def test_one_axis(tmp_path: Path) -> None:
     file = put(tmp_path, bytes([0, 0, 8, 1, 0, 0, 1, 2]) + bytes(258))
     np.testing.assert_array_equal(idx.read(file, (258,)), np.zeros(258))

@@ -67,3 +67,9 @@ def test_writable_folders(tmp_path: Path) -> None:
     assert not writable(closed / "a" / "b")
     assert not writable(tmp_path / "file")
     assert not writable(tmp_path / "file" / "a")
+
+
+def test_the_home_folder_can_be_written_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ACAIKIT_DATA", "~/sets")
+    assert data_dir() == tmp_path / "sets"

@@ -102,7 +102,7 @@ def test_offline_the_message_says_what_to_do(data_folder: Path) -> None:
         "  http://two.example/a/train.gz: no connection (tests use no network)",
         f"Get train.gz on another machine or in a browser (see https://small.example) and put it in "
         f"{data_folder / 'small'}, or name the folder that holds the folder 'small' with --data-dir or ACAIKIT_DATA, "
-        f"or a mirror with ACAIKIT_MIRROR. Missing as well: test.gz",
+        f"or a mirror with ACAIKIT_MIRROR. Missing as well: test.gz ({len(TEST)} bytes)",
     ]
     put(data_folder / "small", train_gz=TRAIN)
     lines = message(Small("http://one.example/"))
@@ -110,6 +110,15 @@ def test_offline_the_message_says_what_to_do(data_folder: Path) -> None:
     assert "Missing as well" not in lines[-1]
     put(data_folder / "small", test_gz=TEST)
     check(Small("http://one.example/"))
+
+
+def test_files_one_folder_too_high_are_not_got_again(data_folder: Path) -> None:
+    put(data_folder, train_gz=TRAIN)
+    (line,) = message(Small("http://one.example/"))
+    assert line == (
+        f"{data_folder / 'train.gz'} lies in the data folder itself, but belongs in a folder 'small' in it: move it to "
+        f"{data_folder / 'small'}, or name the folder above with --data-dir or ACAIKIT_DATA"
+    )
 
 
 def test_a_set_without_addresses(data_folder: Path) -> None:
@@ -155,7 +164,7 @@ def test_a_file_that_nobody_published_is_remarked_on(data_folder: Path, content:
     put(data_folder / "small", train=TRAIN[::-1], test_gz=TEST)
     small = Small(content=content)
     if remarks:
-        with pytest.warns(DataWarning, match="is not the published file byte for byte") as caught:
+        with pytest.warns(DataWarning, match="byte for byte, so nothing vouches for its content") as caught:
             small.prepare()
         assert str(caught[0].message).startswith(str(data_folder / "small" / "train"))
     small.prepare()
