@@ -120,7 +120,10 @@ class KMNIST(MNIST):
     source = "http://codh.rois.ac.jp/kmnist"
     licence = "CC BY-SA 4.0"
     files = _remotes(
-        ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+        (
+            "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+            "https://huggingface.co/datasets/tanganke/kmnist/resolve/53810959241e8f35890445245170c8cec0672f81/raw/",
+        ),
         {
             "train-images-idx3-ubyte": ("bdb82020997e1d708af4cf47b453dcf7", 18_165_135, None),
             "train-labels-idx1-ubyte": ("e144d726b3acfaa3e44228e80efcd344", 29_497, None),
