@@ -114,7 +114,7 @@ def test_bad_latent(latent: object) -> None:
 def test_recipe(tmp_path: Path) -> None:
     recipe = tmp_path / "dense.gin"
     recipe.write_text(
-        "include 'model/mlp.gin'\nExperiment.dataset = @Lines()\nhidden = (20, 10)\nlatent = 3\nLines.height = 8\n"
+        "include 'model/mlp.gin'\nExperiment.dataset = @Disc()\nhidden = (20, 10)\nlatent = 3\nDisc.height = 8\n"
     )
     model, _ = build(read_recipe(str(recipe))).build()
     assert model.latent_shape == (3,)
