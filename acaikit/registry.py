@@ -18,6 +18,8 @@ from acaikit.errors import UserError
 KINDS = ("encoders", "decoders", "critics", "likelihoods", "regularizers", "datasets", "evaluators", "paths")
 ROOTS = "experiments"
 OURS = "acaikit"
+MANY = 40
+"""Names that a message lists at most."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,10 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return ``what 'name'`` with the nearest of the `known` names, or with all of them where none is near."""
+    """Return ``what 'name'`` with the nearest of the `known` names, or with as many as can be read where none is near."""
     known = list(known)
     near = nearest(name, known)
     if near:
         return f"{what} {name!r}: did you mean {' or '.join(near)}?"
-    return f"{what} {name!r}; known: {', '.join(known) or 'none'}"
+    more = f" and {len(known) - MANY} more" if len(known) > MANY else ""
+    return f"{what} {name!r}; known: {', '.join(known[:MANY]) or 'none'}{more}"

@@ -173,3 +173,10 @@ def test_an_unknown_name_gets_the_nearest_or_all(name: str, kind: str | None, sa
 
 def test_unknown_where_nothing_is_known() -> None:
     assert unknown("no scope is called", "a", []) == "no scope is called 'a'; known: none"
+
+
+def test_a_message_lists_no_more_names_than_can_be_read() -> None:
+    names = [f"part{i:03d}" for i in range(50)]
+    said = registry.unknown("no part is called", "x", names)
+    assert said == f"no part is called 'x'; known: {', '.join(names[:40])} and 10 more"
+    assert registry.unknown("no part is called", "x", names[:40]).endswith("part039")
