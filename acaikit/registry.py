@@ -118,7 +118,7 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return ``what 'name'`` with the nearest of the `known` names, or with as many as can be read where none is near."""
+    """Return ``what 'name'`` with the nearest of the `known` names; where none is near, with as many as can be read."""
     known = list(known)
     near = nearest(name, known)
     if near:
