@@ -19,7 +19,8 @@ from acaikit.registry import OURS, parts
 
 if TYPE_CHECKING:
     from acaikit.data import Dataset
-    from acaikit.data.status import Checked, Listed
+    from acaikit.data.inspection import Checked
+    from acaikit.data.listing import Listed
 
 COLOURS = {"broken": "red", "missing": "yellow", "prepared": "green", "files there": "green"}
 MANY = 50
@@ -72,8 +73,8 @@ def register(app: typer.Typer) -> None:
 def list_data(data_dir: options.DataDir = None, as_json: options.AsJson = False) -> None:
     """List every installed dataset: what it is, how large, whether it is here, its source and licence."""
     options.apply(data_dir)
+    from acaikit.data.listing import installed
     from acaikit.data.location import data_dir as folder
-    from acaikit.data.status import installed
 
     listed = installed()
     if as_json:
@@ -118,11 +119,11 @@ def check(
     Nothing is downloaded or changed. Exit code 2 if something is wrong.
     """
     options.apply(data_dir)
-    from acaikit.data import status
+    from acaikit.data import inspection
 
     dataset = _make(name, parameters)
     with err.status("looking at every byte"):
-        checked = status.check(dataset)
+        checked = inspection.check(dataset)
     if as_json:
         files = [{"file": f.what, "verdict": f.verdict, "wrong": f.wrong} for f in checked.findings]
         splits = {split: _split(checked, split) for split in checked.splits}
@@ -148,7 +149,7 @@ def preview(
 ) -> None:
     """Draw examples with their labels, as a PNG file. Data that are not here are fetched first."""
     options.apply(data_dir, quiet=quiet)
-    from acaikit.data.status import find_dataset
+    from acaikit.data.listing import find_dataset
     from acaikit.report.pictures import preview as draw
 
     part = find_dataset(name)
@@ -168,7 +169,7 @@ def _make(name: str, parameters: list[str] | None, beside: list[str] | None = No
     """Make the dataset called `name` with those of the parameters that are not for the datasets `beside` it."""
     from acaikit.config import Config, build, read_bindings
     from acaikit.data import Dataset
-    from acaikit.data.status import find_dataset, required
+    from acaikit.data.listing import find_dataset, required
 
     part = find_dataset(name)
     given = read_bindings(parameters or [])
@@ -187,8 +188,8 @@ def _make(name: str, parameters: list[str] | None, beside: list[str] | None = No
 
 def _fetch(name: str, dataset: Dataset, silent: bool) -> dict[str, Any]:
     """Fetch one dataset; say and return where it is."""
+    from acaikit.data.inspection import training_first
     from acaikit.data.space import told
-    from acaikit.data.status import training_first
     from acaikit.data.stored import Stored
 
     before = dataset.state

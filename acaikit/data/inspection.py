@@ -1,12 +1,10 @@
-"""Datasets seen from outside: which there are, where their files are, and whether those are whole."""
+"""A dataset's files, looked at byte by byte: whether they are what was published, and what was prepared from them."""
 
 from __future__ import annotations
 
 import gzip
-import inspect
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import md5
 from pathlib import Path
@@ -14,7 +12,6 @@ from typing import BinaryIO, cast
 
 import torch
 
-from acaikit.catalogue import Entry, catalogue
 from acaikit.data.base import Dataset, Split
 from acaikit.data.fetch import Remote
 from acaikit.data.location import prepared_files
@@ -22,32 +19,7 @@ from acaikit.data.prepared import PIECE, changed_splits, open_prepared
 from acaikit.data.published import Published
 from acaikit.data.space import told
 from acaikit.data.stored import Stored
-from acaikit.errors import DataError, UserError
-from acaikit.registry import Part, find, parts
-
-KIND = "datasets"
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One installed dataset, with its default parameters.
-
-    Attributes
-    ----------
-    entry : Entry
-        What the catalogue says of it; ``entry.broken`` is why it can't be used.
-    state : str
-        Where its examples are (`Dataset.state`), or "yours" where it reads files that only its user can name.
-    size : int or None
-        Bytes to get from the network, None where it has none there.
-    made : Dataset or its class or None
-        What its attributes are read from; None where it is broken.
-    """
-
-    entry: Entry
-    state: str
-    size: int | None = None
-    made: Dataset | type[Dataset] | None = None
+from acaikit.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -99,54 +71,6 @@ class Checked:
             return []
         inside = labels[(labels >= 0) & (labels < len(self.classes))]
         return torch.bincount(inside, minlength=len(self.classes)).tolist()
-
-
-def installed() -> list[Listed]:
-    """Return every dataset part; what is wrong with one keeps none of the others from the list."""
-    return [_listed(entry) for entry in catalogue(part for part in parts() if part.kind == KIND)]
-
-
-def _listed(entry: Entry) -> Listed:
-    if entry.broken is not None:
-        return Listed(entry, "broken")
-    try:
-        made = entry.part.load()
-        if not (isinstance(made, type) and issubclass(made, Dataset)):
-            raise UserError(f"{entry.part.entry_point.value} is no Dataset")
-        if required(made):
-            return Listed(entry, "yours", made=made)
-        dataset = made()
-        size = sum(remote.size for remote in dataset.files) if isinstance(dataset, Published) else None
-        return Listed(entry, dataset.state, size, dataset)
-    except Exception as error:  # whatever somebody else's class raises
-        said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        return Listed(Entry(entry.part, entry.description, entry.parameters, said), "broken")
-
-
-def required(made: type) -> list[str]:
-    """Return the parameters without a default."""
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = inspect.signature(made).parameters.values()
-    return [p.name for p in parameters if p.default is p.empty and p.kind in named]
-
-
-def find_dataset(name: str) -> Part:
-    """Return the dataset part called `name`, or the one whose published files lie in a folder of that name.
-
-    Raises
-    ------
-    UserError
-        If there is none; as `acaikit.registry.find`.
-    """
-    try:
-        return find(name, KIND)
-    except UserError:
-        for part in parts():
-            if part.kind == KIND and catalogue([part])[0].broken is None:
-                with suppress(UserError):
-                    if vars(part.load()).get("folder") == name:
-                        return part
-        raise
 
 
 def check(dataset: Dataset) -> Checked:
