@@ -57,7 +57,8 @@ def of_run(run: OpenRun) -> dict[str, Any]:
     told = of_config(read_resolved(run.config), run.experiment)
     progress = {"budget": run.budget, "samples": run.samples, "step": run.step, "finished": run.finished}
     kept = ("run_id", "created", "seed", "overrides", "python", "libraries", "plugins", "git_commit", "fingerprint")
-    return {**told, **progress, "checkpoints": run.checkpoints.steps(), **{key: run.info[key] for key in kept}}
+    info = {**{key: run.info[key] for key in kept}, "data": run.info.get("data")}
+    return {**told, **progress, "checkpoints": run.checkpoints.steps(), **info}
 
 
 def show(told: dict[str, Any], as_json: bool) -> None:

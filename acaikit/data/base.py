@@ -61,7 +61,7 @@ class Split:
         """Yield every example once, in order, as ``(x, y)`` of at most `size`."""
         for start in range(0, len(self), size):
             rows = slice(start, start + size)
-            yield self.examples(rows, device), None if self.labels is None else self.labels[rows].to(device)
+            yield self.examples(rows, device), None if self.labels is None else self.labels[rows].to(device, copy=True)
 
 
 class Stream(ABC):

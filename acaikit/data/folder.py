@@ -131,7 +131,7 @@ class ImageFolder(Stored):
         writer.notes.class_names, writer.notes.classes = arranged.classes, len(arranged.classes) or None
         writer.notes.remarks = tuple(f"{self.path}: {remark}" for remark in arranged.remarks)
         if pile.passed_over:
-            over = f"passed over {len(pile.passed_over):,} image files that are not {ENDINGS}"
+            over = f"passed over image files that are not {ENDINGS}, {len(pile.passed_over):,} in all"
             writer.notes.remarks += (f"{self.path}: {over}, such as {said(pile.passed_over[0])}",)
         if bad:
             left = f"left out {len(bad):,} of {len(pile.names):,} images, which can't be read"

@@ -47,7 +47,8 @@ def read(
     magic = bytes([0, 0, 8, len(shape)])
     if raw[:4] != magic:
         raise DataError(
-            f"{file} starts with {raw[:4].hex(' ')}, not {magic.hex(' ')}: it is no IDX file of {len(shape)} axes"
+            f"{file} starts with {raw[:4].hex(' ') or 'nothing'}, not {magic.hex(' ')}: it is no IDX file of "
+            f"{len(shape)} axes. Delete it and get it again"
         )
     if len(raw) < header:
         raise DataError(

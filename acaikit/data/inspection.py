@@ -157,6 +157,8 @@ def _prepared(path: Path, dataset: Stored) -> Finding:
     if changed:
         said = " and ".join(changed)
         return Finding(str(path), f"the {said} examples have changed since they were written: delete it", True)
+    if opened.notes.version != dataset.version:
+        return Finding(str(path), "made by another version of acaikit: it will be made anew when it is needed")
     if dataset.fingerprint() not in (None, opened.notes.fingerprint):
         return Finding(str(path), "made from other files than those there: it will be made anew when it is needed")
     for name, split in opened.splits.items():

@@ -21,7 +21,7 @@ def render(angles: Tensor | ArrayLike, height: int = 32, width: int = 32) -> Ten
     angles : Tensor or array_like
         ``[N]``, radians.
     height, width : int
-        The image's sides in pixels.
+        The image's sides in pixels. The paper's are equal; the formula means nothing where they aren't.
 
     Returns
     -------

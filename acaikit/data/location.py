@@ -8,13 +8,18 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from acaikit.errors import UserError
+
 VARIABLE = "ACAIKIT_DATA"
 
 
 def data_dir() -> Path:
     """Return the data folder: ``ACAIKIT_DATA`` where it is set, else the user's cache folder."""
     chosen = os.environ.get(VARIABLE)
-    return Path(chosen).expanduser() if chosen else _cache()
+    try:
+        return Path(chosen).expanduser() if chosen else _cache()
+    except RuntimeError as error:
+        raise UserError(f"{VARIABLE} = {chosen!r}: {error}") from error
 
 
 def prepared_files(name: str, key: str = "") -> list[Path]:

@@ -62,8 +62,9 @@ class _Zip(Pile):
         entries = {_parts(entry.filename): entry for entry in archive.infolist() if not entry.is_dir()}
         entries = {parts: entry for parts, entry in entries.items() if _is_image(parts)}
         # Packing a folder puts it around everything in the zip.
-        around = len({parts[0] for parts in entries}) == 1 and all(len(parts) > 1 for parts in entries)
-        self.entries = {"/".join(parts[around:]): entry for parts, entry in entries.items()}
+        kept = [parts for parts in entries if parts[-1].lower().endswith(SUFFIXES)]
+        around = len({parts[0] for parts in kept}) == 1 and all(len(parts) > 1 for parts in kept)
+        self.entries = {"/".join(parts[around:] or parts): entry for parts, entry in entries.items()}
         super().__init__(path, self.entries)
         self.archive, self.lock = archive, threading.Lock()
 

@@ -67,7 +67,7 @@ class Published(Stored):
         missing = [remote for remote in self.files if remote.find(self.where) is None]
         for number, remote in enumerate(missing, 1):
             beside = remote.find(data_dir())
-            if beside is not None:
+            if beside is not None and (beside.is_dir() or remote.is_published(beside)):
                 raise DataError(
                     f"{beside} lies in the data folder itself, but belongs in a folder {self.folder!r} in it: move it "
                     f"to {self.where}, or name the folder above with --data-dir or ACAIKIT_DATA"

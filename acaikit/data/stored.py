@@ -28,7 +28,8 @@ class Stored(Dataset):
     Attributes
     ----------
     version : int
-        Raised when `fill` makes other examples of the same files: what was prepared before is then made anew.
+        Raised when `fill` makes other examples of the same files: what was prepared before is then made anew, and runs
+        that began with it can't go on.
     """
 
     version: ClassVar[int] = 1

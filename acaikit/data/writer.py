@@ -61,7 +61,13 @@ class Writer:
         room(self._path.parent, missing, f"the prepared set {self._path.name}")
 
     def append(self, name: str, x: NDArray[Any], y: NDArray[Any] | None = None) -> None:
-        """Add examples ``[n, *shape]``, and their labels ``[n]`` where the split has labels."""
+        """Add examples ``[n, *shape]``, and their labels ``[n]`` where the split has labels.
+
+        Raises
+        ------
+        ValueError
+            If they have another shape, are too many, or are of a dtype that the split can't hold.
+        """
         given = {"x": x} if y is None else {"x": x, "y": y}
         columns = self._splits[name]
         if given.keys() != columns.keys() or len({len(rows) for rows in given.values()}) != 1:
@@ -99,7 +105,10 @@ class _Column:
 
     def append(self, rows: NDArray[Any], file: BinaryIO) -> None:
         if not np.can_cast(rows.dtype, self.dtype, "safe"):
-            raise ValueError(f"{self.dataset.name} is {self.dtype}, which can't hold all values of {rows.dtype}")
+            raise ValueError(
+                f"{self.dataset.name} is {self.dtype}, which can't hold all values of {rows.dtype}: convert them, with "
+                f".astype(np.{self.dtype})"
+            )
         rows = np.ascontiguousarray(rows, self.dtype)
         if rows.shape[1:] != self.shape or len(rows) > self.told - self.filled:
             raise ValueError(

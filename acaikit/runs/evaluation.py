@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from acaikit.artifacts.evaluations import write_evaluation
@@ -49,7 +49,7 @@ def evaluate_run(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) 
         "dataset": type(run.experiment.dataset).__name__,
         "shape": list(run.experiment.dataset.shape),
         "test_examples": len(split),
-        "data": dict(run.experiment.dataset.digests),
+        **_measured(run.experiment.dataset.digests),
     }
     for evaluator in _chosen(run, keys, say):
         with run.trained.evaluating():
@@ -76,6 +76,11 @@ def evaluate_run(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) 
         except OSError as error:
             say(f"the pictures could not be written: {error}")
     return scores, files
+
+
+def _measured(digests: Mapping[str, str]) -> dict[str, str]:
+    # Where there is no split of that name, as in CelebA, what is trained on is what is tested on.
+    return {"data": digests.get("test", digests["train"])} if digests else {}
 
 
 def _chosen(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) -> list[Evaluator]:

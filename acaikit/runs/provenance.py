@@ -35,7 +35,7 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
 
 
 def describe(
-    config: Config, overrides: list[str], seed: int, device: torch.device, data: Mapping[str, str] | None = None
+    config: Config, overrides: list[str], seed: int, device: torch.device, data: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return what ``run.h5`` says of a new run, a run id of its own included."""
     return {
@@ -49,7 +49,7 @@ def describe(
         "libraries": {name: version(name) for name in LIBRARIES},
         "plugins": plugins(config),
         "git_commit": _commit(),
-        "data": dict(data or {}),
+        "data": dict(data),
         "fingerprint": fingerprint(device),
     }
 
@@ -62,7 +62,8 @@ def check_data(where: Path, info: Mapping[str, Any], dataset: Dataset) -> None:
         splits = " and ".join(sorted(changed, reverse=True))
         raise RunError(
             f"{where} was begun with other {splits} examples than {type(dataset).__name__} has now: put the old files "
-            f"back, or begin anew in another folder"
+            f"back (where they are the same, another version of acaikit or of an image library read them: use that "
+            f"one), or begin anew in another folder"
         )
 
 

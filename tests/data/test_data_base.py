@@ -122,7 +122,10 @@ def test_a_whole_set_lies_on_the_gpu_where_it_fits(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("data", [torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.uint8)])
 def test_what_is_done_to_a_batch_never_reaches_the_set(data: torch.Tensor) -> None:
-    split = Split(data.clone())
+    split = Split(data.clone(), torch.zeros(4, dtype=torch.int64))
+    for _, y in split.batches(2):
+        y.fill_(7)
+    assert (split.labels == 0).all()
     for x in (split.examples(slice(0, 2)), split.examples(torch.arange(2)), next(split.batches(2))[0]):
         x.fill_(7)
     assert torch.equal(split.data, data)

@@ -203,7 +203,7 @@ def test_corrupt_images_are_left_out(tmp_path: Path) -> None:
 def test_images_of_other_kinds_are_passed_over_with_a_remark(tmp_path: Path) -> None:
     files = {**DIVIDED, "train/ant/x.webp": b"!", "train/ant/notes.txt": b"", "train/ant/y.TIF": b"!"}
     for path in (in_folder(tmp_path / "images", files), in_zip(tmp_path / "images.zip", files)):
-        with pytest.warns(DataWarning, match=r"passed over 2 image files that are not \.png, \.jpg or \.jpeg, such as"):
+        with pytest.warns(DataWarning, match=r"passed over image files that are not .*\.jpeg, 2 in all, such as"):
             found = train(ImageFolder(path, size=4))
         assert values(found) == values(train(ImageFolder(in_zip(tmp_path / "clean.zip", DIVIDED), size=4)))
 

@@ -6,6 +6,7 @@ import pytest
 from platformdirs import user_cache_path
 
 from acaikit.data.location import data_dir, prepared_files, writable
+from acaikit.errors import UserError
 
 
 def test_the_variable_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +74,9 @@ def test_the_home_folder_can_be_written_short(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("ACAIKIT_DATA", "~/sets")
     assert data_dir() == tmp_path / "sets"
+
+
+def test_the_home_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACAIKIT_DATA", "~nobody-of-that-name/sets")
+    with pytest.raises(UserError, match="ACAIKIT_DATA = '~nobody-of-that-name/sets'"):
+        data_dir()

@@ -66,6 +66,14 @@ def test_images_are_listed_in_order_and_read_from_any_thread(pile_path: Path) ->
                 assert found == [content(pile.names[(thread + i) % 4]) for i in range(40)]
 
 
+def test_a_stray_image_of_another_kind_leaves_the_packed_folder_around_the_rest(tmp_path: Path) -> None:
+    files = {"photos/train/a.png": b"1", "photos/test/b.png": b"2", "cover.gif": b"3"}
+    with open_pile(zipped(tmp_path / "x.zip", files)) as pile:
+        assert pile.names == ["test/b.png", "train/a.png"]
+        assert pile.passed_over == ["cover.gif"]
+        assert pile.read("train/a.png") == b"1"
+
+
 def test_a_zips_names_are_only_names(tmp_path: Path) -> None:
     names = {"../up.png": "../up.png", "/etc/x.png": "etc/x.png", "./d/y.png": "d/y.png", "w\\z.png": "w/z.png"}
     with open_pile(zipped(tmp_path / "x.zip", dict.fromkeys(names, b"!"))) as pile:

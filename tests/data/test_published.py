@@ -121,6 +121,11 @@ def test_files_one_folder_too_high_are_not_got_again(data_folder: Path) -> None:
     )
 
 
+def test_another_sets_file_in_the_data_folder_is_none_of_this_sets(data_folder: Path) -> None:
+    put(data_folder, train_gz=b"another")
+    assert message(Small("http://one.example/"))[0].endswith("could not be got:")
+
+
 def test_a_set_without_addresses(data_folder: Path) -> None:
     (line,) = message(Small())
     assert line.startswith(f"{data_folder / 'small' / 'train.gz'} is missing, and it has no lasting address")

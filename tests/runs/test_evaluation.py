@@ -37,7 +37,7 @@ def test_everything_that_fits(tmp_path: Path, recipe: Recipe, train: Train) -> N
         np.testing.assert_equal(found.scores, scores[key])
     # The recipe's own settings where it has them, the defaults else.
     protocols = {key: read_evaluation(file).protocol for key, file in zip(scores, files, strict=False)}
-    data = {"dataset": "Lines", "shape": [1, 8, 8], "test_examples": 12, "data": {}}
+    data = {"dataset": "Lines", "shape": [1, 8, 8], "test_examples": 12}
     assert protocols["factor"] == {"evaluator": "FactorBenchmark", "pairs": 3, "steps": 3, "path": "lerp"} | data
     assert protocols["interpolation"] == {"evaluator": "Interpolation", "pairs": 8, "steps": 16, "path": "lerp"} | data
     paths = read_evaluation(files[3]).arrays["paths"]

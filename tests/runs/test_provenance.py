@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 def test_what_a_run_remembers(recipe: Recipe, tmp_path: Path) -> None:
     config = recipe("acai", "Experiment.seed = 3")
-    info = describe(config, ["Experiment.seed = 3"], 3, CPU)
+    info = describe(config, ["Experiment.seed = 3"], 3, CPU, {"train": "its hash"})
     assert info["resolved"] == config.resolved
     assert info["overrides"] == ["Experiment.seed = 3"]
     assert info["seed"] == 3
@@ -40,7 +40,7 @@ def test_what_a_run_remembers(recipe: Recipe, tmp_path: Path) -> None:
 
 
 def test_every_run_has_an_id_of_its_own(recipe: Recipe) -> None:
-    ids = {describe(recipe(), [], 0, CPU)["run_id"] for _ in range(5)}
+    ids = {describe(recipe(), [], 0, CPU, {})["run_id"] for _ in range(5)}
     assert len(ids) == 5
 
 
@@ -79,7 +79,7 @@ def test_the_commit_is_that_of_the_checkout_acaikit_is_tracked_in(
         return said.stdout.strip()
 
     def commit() -> str | None:
-        return describe(config, [], 0, CPU)["git_commit"]
+        return describe(config, [], 0, CPU, {})["git_commit"]
 
     config = recipe()
     module = tmp_path / "provenance.py"
