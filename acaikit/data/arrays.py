@@ -18,6 +18,7 @@ from acaikit.data.array_file import ENDINGS, Array, ArrayFile, open_arrays
 from acaikit.data.held_out import held_out
 from acaikit.data.labels import read_labels
 from acaikit.data.layout import LAYOUTS, find_layout, laid_out
+from acaikit.data.location import expand
 from acaikit.data.prepared import PIECE
 from acaikit.data.progress import progress
 from acaikit.data.scale import Scale
@@ -46,8 +47,8 @@ class Arrays(Stored):
         The order of one example's axes: "D" for vectors; "CL" or "L" for sequences; "CHW", "HWC" or "HW" for images.
         Left out, 2 axes of ``x`` are "D" and 4 are "CHW".
     test : float
-        The share of the examples that is held out where there is no ``x_test``, in [0, 1): drawn at random, the same
-        in every run.
+        The share of the examples that is held out where there is no ``x_test``, above 0 and below 1: drawn at random,
+        the same in every run.
 
     Raises
     ------
@@ -181,10 +182,7 @@ def _file(path: object) -> Path:
         raise UserError(
             f"Arrays.path must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}, not be {str(file)!r}{how}"
         )
-    try:
-        return file.expanduser().absolute()
-    except RuntimeError as error:
-        raise UserError(f"Arrays.path = {str(file)!r}: {error}") from error
+    return expand("Arrays.path", file).absolute()
 
 
 def _limits(limits: object) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from acaikit import checks
 from acaikit.data.held_out import held_out
 from acaikit.data.image_store import named, store
 from acaikit.data.images import FITS, Pixels, decode, fit, pixels
+from acaikit.data.location import expand
 from acaikit.data.pile import SUFFIXES, Pile, open_pile, said, state
 from acaikit.data.stored import Stored
 from acaikit.data.writer import Writer
@@ -51,8 +52,8 @@ class ImageFolder(Stored):
     background : int
         The grey level, 0 to 255, behind what is transparent and around what is padded.
     test : float
-        The share of the images that is held out where there is no ``test`` folder, in [0, 1): drawn at random, the same
-        in every run.
+        The share of the images that is held out where there is no ``test`` folder, above 0 and below 1: drawn at
+        random, the same in every run.
     corrupt : str
         What to do with images that can't be read: "skip" leaves them out, with a warning; "fail" stops at the first.
 
@@ -235,10 +236,7 @@ def _path(path: object) -> Path:
             f"ImageFolder.path must be the path of a folder or a zip of images, not {checks.said(path)}: "
             f"--set \"ImageFolder.path='photos.zip'\""
         )
-    try:
-        return Path(path).expanduser().absolute()
-    except RuntimeError as error:
-        raise UserError(f"ImageFolder.path = {str(path)!r}: {error}") from error
+    return expand("ImageFolder.path", path).absolute()
 
 
 def _size(size: object) -> tuple[int, int]:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from acaikit.errors import DataError
 
+REMEDY = "delete it and get it again"
+
 
 def read(
     file: Path, shape: tuple[int, ...], digest: str | None = None, foreign: Mapping[str, str] | None = None
@@ -42,30 +44,26 @@ def read(
         try:
             raw = gzip.decompress(raw)
         except (EOFError, OSError, zlib.error) as error:
-            raise DataError(f"{file} is not a whole gzip file ({error}): delete it and get it again") from error
+            raise DataError(f"{file} is not a whole gzip file ({error}): {REMEDY}") from error
     header = 4 + 4 * len(shape)
     magic = bytes([0, 0, 8, len(shape)])
     if raw[:4] != magic:
         raise DataError(
             f"{file} starts with {raw[:4].hex(' ') or 'nothing'}, not {magic.hex(' ')}: it is no IDX file of "
-            f"{len(shape)} axes. Delete it and get it again"
+            f"{len(shape)} axes: {REMEDY}"
         )
     if len(raw) < header:
-        raise DataError(
-            f"{file} holds {len(raw)} bytes in all, less than its header of {header}: delete it and get it again"
-        )
+        raise DataError(f"{file} holds {len(raw)} bytes in all, less than its header of {header}: {REMEDY}")
     sizes = tuple(int(n) for n in np.frombuffer(raw[4:header], ">u4"))
     if sizes != shape:
-        raise DataError(f"{file} says that it holds {list(sizes)}, but {list(shape)} is expected")
+        raise DataError(f"{file} says that it holds {list(sizes)}, but {list(shape)} is expected: {REMEDY}")
     if len(raw) != header + prod(shape):
-        raise DataError(f"{file} holds {len(raw) - header} bytes of data, but {prod(shape)} are expected")
+        raise DataError(f"{file} holds {len(raw) - header} bytes of data, but {prod(shape)} are expected: {REMEDY}")
     found = md5(raw, usedforsecurity=False).hexdigest()
     if foreign and found in foreign:
         raise DataError(
             f"{file} is {foreign[found]}'s file of that name: put it in that set's folder, and get this set's"
         )
     if digest is not None and found != digest:
-        raise DataError(
-            f"{file} has the right size but not the published content (MD5 {digest}): delete it and get it again"
-        )
+        raise DataError(f"{file} has the right size but not the published content (MD5 {digest}): {REMEDY}")
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)

@@ -16,10 +16,15 @@ VARIABLE = "ACAIKIT_DATA"
 def data_dir() -> Path:
     """Return the data folder: ``ACAIKIT_DATA`` where it is set, else the user's cache folder."""
     chosen = os.environ.get(VARIABLE)
+    return expand(VARIABLE, chosen) if chosen else _cache()
+
+
+def expand(what: str, path: str | os.PathLike[str]) -> Path:
+    """Return `path` with its ``~`` written out, or raise `UserError`, where `what` says which path it is."""
     try:
-        return Path(chosen).expanduser() if chosen else _cache()
+        return Path(path).expanduser()
     except RuntimeError as error:
-        raise UserError(f"{VARIABLE} = {chosen!r}: {error}") from error
+        raise UserError(f"{what} = {str(path)!r}: {error}") from error
 
 
 def prepared_files(name: str, key: str = "") -> list[Path]:
