@@ -32,5 +32,17 @@ class RunError(UserError):
     """A run directory can't be used in the way that was asked for."""
 
 
-class DataWarning(UserWarning):
-    """Something about a dataset that its user should know, and that is no error: shown as one line."""
+class EvaluationError(UserError):
+    """What an evaluator was to measure holds no answer, such as latents that are not finite."""
+
+
+class Note(UserWarning):
+    """Something that the user should know, and that is no error: shown as one line."""
+
+
+class DataWarning(Note):
+    """Something about a dataset."""
+
+
+class EvaluationWarning(Note):
+    """Something about a measurement."""

@@ -58,7 +58,7 @@ def apply(data_dir: Path | None, threads: int | None = None, *, quiet: bool = Fa
         if not os.path.isdir(data_dir):  # noqa: PTH112 (Path.is_dir raises where a folder above can't be entered)
             raise UserError(f"--data-dir {data_dir} is no folder that can be read")
         os.environ["ACAIKIT_DATA"] = str(data_dir)
-    from acaikit.data import progress
+    from acaikit import progress
 
     progress.console.quiet = quiet
     if threads is not None:

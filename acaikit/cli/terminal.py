@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from acaikit.errors import DataWarning
+from acaikit.errors import Note
 
 out = Console()
 err = Console(stderr=True)
@@ -33,22 +33,22 @@ class Interruptible(TyperGroup):
 
 @contextmanager
 def showing_notes() -> Iterator[None]:
-    """Show each remark about a dataset once, as a line, while the block runs; other warnings as Python shows them."""
+    """Show each note once, as a line, while the block runs; other warnings as Python shows them."""
     said: set[str] = set()
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if not issubclass(category, DataWarning):
+            if not issubclass(category, Note):
                 show(message, category, *where, **more)
             elif str(message) not in said:
-                from acaikit.data.progress import console  # has been imported by whatever warns
+                from acaikit.progress import console  # has been imported by whatever warns
 
                 said.add(str(message))
                 say(f"note: {message}", console)
 
         warnings.showwarning = note
-        warnings.simplefilter("always", DataWarning)
+        warnings.simplefilter("always", Note)
         yield
 
 

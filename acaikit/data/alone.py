@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from acaikit.data.progress import console
+from acaikit.progress import console
 
 
 @contextmanager

@@ -20,11 +20,11 @@ from acaikit.data.labels import read_labels
 from acaikit.data.layout import LAYOUTS, find_layout, laid_out
 from acaikit.data.location import expand
 from acaikit.data.prepared import PIECE
-from acaikit.data.progress import progress
 from acaikit.data.scale import Scale
 from acaikit.data.stored import Stored
 from acaikit.data.writer import Writer
 from acaikit.errors import DataError, UserError
+from acaikit.progress import progress
 from acaikit.types import Shape
 
 

@@ -11,7 +11,11 @@ import torch
 from torch import Generator, Tensor
 
 from acaikit.errors import DataError
+from acaikit.rng import generator
 from acaikit.types import Shape
+
+DRAWN = 10_000
+"""Training examples that are drawn where all are asked for, and there is no end to them."""
 
 Batch = tuple[Tensor, Tensor | None]
 
@@ -181,6 +185,18 @@ class Dataset(ABC):
     @abstractmethod
     def train(self, batch_size: int, generator: Generator, device: torch.device | str = "cpu") -> Stream:
         """Return the training stream on `device`, whose order comes from `generator` (on the CPU)."""
+
+    def training(self, limit: int | None = None) -> Split:
+        """Return the first `limit` training examples, or all where there are fewer, in the set's own order.
+
+        Where they are drawn on the fly, `limit` are drawn (left out: 10,000), always the same ones.
+        """
+        stream = self.train(1, generator(0, "training examples"))
+        if isinstance(stream, Shuffled):
+            found = stream.split
+            return Split(found.data[:limit], None if found.labels is None else found.labels[:limit])
+        examples, labels = zip(*(stream.next() for _ in range(limit or DRAWN)), strict=True)
+        return Split(torch.cat(examples), None if labels[0] is None else torch.cat(labels))
 
     @abstractmethod
     def test(self) -> Split:

@@ -15,9 +15,9 @@ import requests
 from acaikit.artifacts.publish import make_folder, put_in_place
 from acaikit.data.alone import alone
 from acaikit.data.location import writable
-from acaikit.data.progress import Advance, console, progress
 from acaikit.data.space import room, told, writing
 from acaikit.errors import DataError
+from acaikit.progress import Advance, console, progress
 
 MIRROR = "ACAIKIT_MIRROR"
 TIMEOUT = (10, 60)

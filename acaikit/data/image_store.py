@@ -17,9 +17,9 @@ from PIL import Image
 
 from acaikit.data.images import Pixels
 from acaikit.data.pile import BadImage, said
-from acaikit.data.progress import progress
 from acaikit.data.writer import Writer
 from acaikit.errors import DataError
+from acaikit.progress import progress
 from acaikit.types import Shape
 
 WORKERS = min(8, os.cpu_count() or 1)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from acaikit import checks
-from acaikit.data.base import Batch, Dataset, Split, Stream
+from acaikit.data.base import DRAWN, Batch, Dataset, Split, Stream
+from acaikit.rng import generator
 from acaikit.types import Shape
 
 Floats = NDArray[np.float64]
@@ -126,6 +127,12 @@ class Rendered(Dataset):
     def train(self, batch_size: int, generator: Generator, device: torch.device | str = "cpu") -> Stream:
         """Return an endless stream of fresh examples."""
         return _Drawn(self, batch_size, generator, device)
+
+    def training(self, limit: int | None = None) -> Split:
+        """Return `limit` examples (left out: 10,000), drawn with a fixed seed that is not that of the test split."""
+        factor, draw = self.factor, generator(0, "training examples")
+        values = factor.low + factor.span * torch.rand(limit or DRAWN, generator=draw, dtype=torch.float64)
+        return Split(self.render(values), self.label(values))
 
     def test(self) -> Split:
         """Return the fixed test examples."""

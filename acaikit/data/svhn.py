@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from acaikit import checks
 from acaikit.data.fetch import Remote
-from acaikit.data.progress import Advance, progress
 from acaikit.data.published import Published, check_labels
 from acaikit.data.writer import Writer
 from acaikit.errors import DataError
+from acaikit.progress import Advance, progress
 
 PIECE = 4096
 TRAIN, EXTRA, TEST = "train_32x32.mat", "extra_32x32.mat", "test_32x32.mat"

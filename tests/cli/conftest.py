@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from acaikit import cli
-from acaikit.data import progress
+from acaikit import cli, progress
 
 SMALL = {
     "Lines.height": 8,

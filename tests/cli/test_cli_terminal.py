@@ -7,8 +7,8 @@ import warnings
 import pytest
 
 from acaikit.cli.terminal import fail, print_json, say, showing_notes
-from acaikit.data.progress import console
 from acaikit.errors import DataWarning
+from acaikit.progress import console
 
 
 def test_json_has_no_word_for_nan_and_infinity(capsys: pytest.CaptureFixture[str]) -> None:

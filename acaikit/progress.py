@@ -1,4 +1,4 @@
-"""What takes its time, shown in a terminal: downloads and preparations."""
+"""What takes its time, shown in a terminal: downloads, preparations, long measurements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ console = Console(stderr=True)
 
 
 class Advance(Protocol):
-    """Tells how much more is done: bytes, or examples."""
+    """Tells how much more is done: bytes, or examples, or whatever is counted."""
 
     def __call__(self, amount: int) -> None:
         """Add `amount`."""
@@ -24,7 +24,7 @@ class Advance(Protocol):
 @contextmanager
 def progress(what: str, total: int, *, in_bytes: bool = False, done: int = 0) -> Iterator[Advance]:
     """Show a bar while the block runs: in a terminal a live one that goes away at the end, elsewhere one line."""
-    if not console.is_terminal:
+    if console.quiet or not console.is_terminal:
         console.print(what, markup=False, emoji=False, highlight=False, soft_wrap=True)
         yield lambda amount: None
         return
@@ -35,3 +35,13 @@ def progress(what: str, total: int, *, in_bytes: bool = False, done: int = 0) ->
     with Progress(*columns, console=console, transient=True, expand=True) as bar:
         task = bar.add_task(what, total=total, completed=done)
         yield lambda amount: bar.advance(task, amount)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Show nothing while the block runs: another display has the terminal."""
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before
