@@ -11,8 +11,7 @@ from torch import Generator, Tensor, nn
 from acaikit.errors import UserError
 from acaikit.likelihoods import Likelihood
 from acaikit.nets import Decoder, Encoder
-from acaikit.paths import Path
-from acaikit.registry import load
+from acaikit.paths import Landscape, ModelPath, Path, resolve
 from acaikit.regularizer import Architecture, Regularizer
 from acaikit.rng import initialise
 from acaikit.types import Emitted, Extras, Shape
@@ -113,11 +112,25 @@ class Autoencoder(nn.Module):
         """
         return self.emit(self.encoder(x))
 
+    @property
+    def has_prior(self) -> bool:
+        """Whether a regularizer makes the latents alike to N(0, I)."""
+        return any(regularizer.prior for regularizer in self.regularizers.values())
+
+    def doubts(self, z: Tensor) -> dict[str, Tensor]:
+        """Return what each critic holds against latents `z` ``[B, *latent_shape]`` and what they decode to.
+
+        By regularizer, ``[B]``; only of those that have a view, see `Regularizer.doubt`.
+        """
+        x = self.decode(z)
+        held = {name: regularizer.doubt(z, x) for name, regularizer in self.regularizers.items()}
+        return {name: doubt for name, doubt in held.items() if doubt is not None}
+
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return decode(encode(x)), ``[B, *data_shape]``."""
         return self.decode(self.encode(x))
 
-    def interpolate(self, x1: Tensor, x2: Tensor, steps: int = 16, path: str | Path = "lerp") -> Tensor:
+    def interpolate(self, x1: Tensor, x2: Tensor, steps: int = 16, path: str | Path | ModelPath = "lerp") -> Tensor:
         """Return decoded paths from `x1` to `x2`, ``[B, steps, *data_shape]``, both ends included.
 
         The data lie in [-1, 1], but a decoder trained with MSE may go beyond; nothing is clipped.
@@ -128,16 +141,17 @@ class Autoencoder(nn.Module):
             Two batches, ``[B, *data_shape]`` in [-1, 1].
         steps : int
             Points per path, at least 2.
-        path : str or callable
-            The name of a registered path, or a function ``(a, b, t) -> [B, len(t), *latent_shape]``.
+        path : str, callable or ModelPath
+            The name of a registered path, or a function ``(a, b, t) -> [B, len(t), *latent_shape]``, or what makes one.
 
         Raises
         ------
         UserError
-            If `steps` is below 2, or no path has that name.
+            If `steps` is below 2, no path has that name, or the path needs to know the data's latents: then make it
+            with ``Trained.path``.
         """
         if steps < 2:
             raise UserError(f"a path has two ends, so steps must be at least 2, not {steps}")
-        along: Path = load("paths", path) if isinstance(path, str) else path
+        along = resolve(path, Landscape(self.decode))
         z = along(self.encode(x1), self.encode(x2), torch.linspace(0, 1, steps, device=x1.device))
         return self.decode(z.flatten(0, 1)).view(len(x1), steps, *self.data_shape)

@@ -45,10 +45,13 @@ class Regularizer(nn.Module):
         The second player, if there is one: the parameters that `own_loss` trains.
     emit_draws : bool
         Whether `emit` draws from `noise`. Where it doesn't, say False: the probe can then reuse what `emit` computed.
+    prior : bool
+        Whether this makes latents alike to samples of N(0, I), so that such samples can be decoded.
     """
 
     critic: nn.Module | None
     emit_draws: ClassVar[bool] = True
+    prior: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +86,14 @@ class Regularizer(nn.Module):
     def own_loss(self, step: Step) -> Tensor:
         """Return the scalar that `critic` minimises."""
         return torch.zeros((), device=step.x.device)
+
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor | None:
+        """Return how unreal `critic` holds latents `z` ``[B, *latent shape]`` or their images `x` ``[B, *data shape]``.
+
+        One number each, ``[B]``, lower where they are more like the data; None where there is no view. Evaluators call
+        it: nothing in training does.
+        """
+        return None
 
     def after_step(self, step: Step) -> None:
         """Update buffers (moving averages and the like) after every optimizer has stepped; no gradients."""

@@ -160,9 +160,9 @@ def test_a_broken_part_does_not_touch_the_others(install: Install) -> None:
     [
         ("ACIA", None, "no part is called 'ACIA': did you mean ACAI?"),
         ("acai", "regularizers", "no regularizer is called 'acai': did you mean ACAI?"),
-        ("slrep", "paths", "no path is called 'slrep': did you mean slerp or lerp?"),
-        ("xyzzy", "paths", "no path is called 'xyzzy'; known: lerp, slerp"),
-        ("MSE", "paths", "no path is called 'MSE'; known: lerp, slerp"),
+        ("slrep", "paths", "no path is called 'slrep': did you mean slerp or lerp or nlerp?"),
+        ("xyzzy", "paths", "no path is called 'xyzzy'; known: Geodesic, LikelyPath, lerp, nlerp, slerp"),
+        ("MSE", "paths", "no path is called 'MSE'; known: Geodesic, LikelyPath, lerp, nlerp, slerp"),
     ],
 )
 def test_an_unknown_name_gets_the_nearest_or_all(name: str, kind: str | None, said: str) -> None:

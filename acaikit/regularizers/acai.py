@@ -65,3 +65,7 @@ class ACAI(Regularizer):
         d, gamma = self.critic, self.gamma
         blend = gamma * step.x + (1 - gamma) * step.x_hat
         return (d(step.x_mix) - step.alpha).square().mean() + d(blend).square().mean()
+
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        """Return the alpha that the critic takes `x` to be mixed with, 0 for a reconstruction and 0.5 halfway."""
+        return self.critic(x)

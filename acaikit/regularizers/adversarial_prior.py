@@ -33,6 +33,7 @@ class AdversarialPrior(Regularizer):
     """
 
     critic: Critic
+    prior = True
 
     def __init__(self, weight: float = 1.0, critic: Critic | None = None) -> None:
         super().__init__()
@@ -58,3 +59,7 @@ class AdversarialPrior(Regularizer):
         """Return BCE(d(z), 0) + BCE(d(n), 1)."""
         d = self.critic
         return _bce(d(step.z), 0.0) + _bce(d(step.n), 1.0)
+
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        """Return the probability, in the critic's view, that `z` is no sample of the prior."""
+        return (-self.critic(z)).sigmoid()

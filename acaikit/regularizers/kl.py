@@ -29,6 +29,7 @@ class KL(Regularizer):
 
     mu: Linear
     log_var: Linear
+    prior = True
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()

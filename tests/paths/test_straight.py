@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acaikit.paths import Path, lerp, slerp
+from acaikit.paths import Path, lerp, nlerp, slerp
 
 SHAPES = st.sampled_from([(1, 2), (3, 2, 2, 2), (2, 16)])
 SEEDS = st.integers(0, 2**32 - 1)
 DTYPES = st.sampled_from([torch.float32, torch.float64])
-PATHS = pytest.mark.parametrize("path", [lerp, slerp])
+PATHS = pytest.mark.parametrize("path", [lerp, nlerp, slerp])
 
 
 def latents(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,6 +83,37 @@ def test_slerp_tends_to_lerp(seed: int, dtype: torch.dtype, exponent: float) -> 
     near = a + 10**exponent * b
     t = torch.linspace(0, 1, 5)
     torch.testing.assert_close(slerp(a, near, t), lerp(a, near, t), rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(shape=SHAPES, seed=SEEDS, radius=st.floats(0.1, 10))
+def test_nlerp_in_numpy(shape: tuple[int, ...], seed: int, radius: float) -> None:
+    a, b = latents(shape, seed)
+    b = radius * b
+    t = torch.linspace(0, 1, 5, dtype=torch.float64)
+    expected = []
+    for p, q in zip(a.numpy(), b.numpy(), strict=True):
+        straight = [(1 - s) * p + s * q for s in t.tolist()]
+        norms = [(1 - s) * np.linalg.norm(p) + s * np.linalg.norm(q) for s in t.tolist()]
+        expected.append([point * norm / np.linalg.norm(point) for point, norm in zip(straight, norms, strict=True)])
+    np.testing.assert_allclose(nlerp(a, b, t).numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(seed=SEEDS)
+def test_nlerp_has_the_directions_of_slerp(seed: int) -> None:
+    a, b = (torch.nn.functional.normalize(v, dim=1) for v in latents((3, 8), seed))
+    middle = torch.tensor([0.5])
+    torch.testing.assert_close(nlerp(a, b, middle), slerp(a, b, middle))
+    turned = angles(torch.stack([a, nlerp(a, b, torch.tensor([0.3]))[:, 0], b], 1)).sum(1)
+    torch.testing.assert_close(turned, angles(torch.stack([a, b], 1))[:, 0])
+
+
+def test_nlerp_through_the_origin_stays_there() -> None:
+    a = torch.tensor([[1.0, 2.0]])
+    found = nlerp(a, -a, torch.tensor([0.25, 0.5, 1]))
+    torch.testing.assert_close(found, torch.stack([a, 0 * a, -a], 1))
+    assert torch.equal(nlerp(0 * a, a, torch.tensor([0.0, 1]))[0], torch.cat([0 * a, a]))
 
 
 @PATHS

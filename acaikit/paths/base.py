@@ -1,0 +1,93 @@
+"""What a path is: a function ``(a, b, t)``, or a recipe that makes one for a given model.
+
+`a` and `b` are latents ``[P, *latent shape]``, `t` is ``[N]`` in [0, 1], and the result is ``[P, N, *latent shape]``
+with `a` at t = 0 and `b` at t = 1.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from acaikit.errors import UserError
+from acaikit.registry import load
+
+Path = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """What a path may know of the latent space that it crosses.
+
+    Attributes
+    ----------
+    decode : callable
+        Latents ``[B, *latent shape]`` to data ``[B, *data shape]``, differentiable.
+    latents : callable or None
+        Returns the latents of training examples, ``[N, *latent shape]``; None where there is no dataset.
+    """
+
+    decode: Callable[[Tensor], Tensor]
+    latents: Callable[[], Tensor] | None = None
+
+
+class ModelPath(ABC):
+    """A path that depends on the model: on what latents decode to, or on where the data's latents lie.
+
+    Its public attributes are its parameters, which are stored beside whatever is measured along it.
+    """
+
+    @abstractmethod
+    def over(self, landscape: Landscape) -> Path:
+        """Return the path as a function, for one model. It may be called without gradients and must not need them.
+
+        Raises
+        ------
+        UserError
+            If `landscape` lacks what the path needs.
+        """
+
+
+AnyPath = str | Path | ModelPath
+
+
+def resolve(path: AnyPath, landscape: Landscape) -> Path:
+    """Return a path as a function: one that is named is found in the registry, one that depends on the model is made.
+
+    Raises
+    ------
+    UserError
+        If no path has that name, or `landscape` lacks what it needs.
+    """
+    found = _made(path)
+    return found.over(landscape) if isinstance(found, ModelPath) else found
+
+
+def described(path: AnyPath) -> Any:
+    """Return a path as its name, or as a dict of its name and parameters: what a protocol says of it."""
+    found = _made(path)
+    name = path if isinstance(path, str) else getattr(path, "__name__", type(path).__name__)
+    parameters = {k: v for k, v in vars(found).items() if not k.startswith("_")} if isinstance(found, ModelPath) else {}
+    return {"path": name, **parameters} if parameters else name
+
+
+def _made(path: AnyPath) -> Path | ModelPath:
+    """Return the path itself: one that is named is found in the registry, and made where it has parameters."""
+    found: Any = load("paths", path) if isinstance(path, str) else path
+    made: Path | ModelPath = found() if isinstance(found, type) else found
+    return made
+
+
+def check(argument: str, path: object) -> None:
+    """Raise `UserError`, which calls it `argument`, unless `path` is the name of a registered path, or is a path."""
+    if isinstance(path, str):
+        try:
+            load("paths", path)
+        except UserError as error:
+            raise UserError(f"{argument}: {error}") from None
+    elif isinstance(path, type) or not (callable(path) or isinstance(path, ModelPath)):
+        raise UserError(f"{argument} must be a path: a name such as 'slerp', a function, or @Name() of a part")
