@@ -6,17 +6,19 @@ drives it to its budget and tells callbacks what happens.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from acaikit.errors import UserError
+from acaikit.errors import EvaluationError, EvaluationWarning, UserError
 from acaikit.evaluators.base import Evaluator, Trained
 from acaikit.experiment import Experiment
 from acaikit.nets import channels_last
 from acaikit.objective import Objective, generators
+from acaikit.progress import silent
 from acaikit.rng import generator
 from acaikit.types import Scores
 
@@ -151,12 +153,16 @@ def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
 
 
 def evaluate(trained: Trained, evaluators: Sequence[Evaluator]) -> Scores:
-    """Return all scores of the evaluators that fit, as ``evaluator/score``."""
+    """Return all scores of the evaluators that fit, as ``evaluator/score``; none of one that can't measure."""
     scores: Scores = {}
-    with trained.evaluating():
+    with trained.evaluating(), silent():
         for evaluator in evaluators:
             if evaluator.fits(trained):
-                found = evaluator.evaluate(trained).scores
+                try:
+                    found = evaluator.evaluate(trained).scores
+                except EvaluationError as error:
+                    warnings.warn(f"no {evaluator.key} scores: {error}", EvaluationWarning, stacklevel=2)
+                    continue
                 scores |= {f"{evaluator.key}/{name}": value for name, value in found.items()}
     return scores
 

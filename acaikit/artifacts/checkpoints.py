@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import h5py
 
 from acaikit.artifacts.faults import BrokenFile, MissingFile
 from acaikit.artifacts.h5file import read_h5, write_h5
 from acaikit.artifacts.publish import make_folder, sync_folder
-from acaikit.artifacts.text import text_attribute
+from acaikit.artifacts.text import read_text, text_attribute
 from acaikit.artifacts.tree import Tree, read_tree, write_tree
 
 MIN_KEEP = 3
@@ -98,6 +100,26 @@ class Checkpoints:
             if int(file.attrs["step"]) != step:
                 raise BrokenFile(f"{path} holds step {file.attrs['step']}, which isn't the one in its name")
             return read_tree(file["state"])
+
+    def peek(self, step: int) -> dict[str, Any]:
+        """Return the plain entries at the top of one checkpoint's state: its numbers and texts, without its tensors.
+
+        Nothing else is read, and so the file's hash isn't checked.
+
+        Raises
+        ------
+        MissingFile, BrokenFile
+            It isn't there, or can't be understood.
+        """
+        path = self.path(step)
+        try:
+            with path.open("rb") as stream, h5py.File(stream, "r") as file:
+                entries = dict(json.loads(read_text(file["state"], "skeleton"))["dict"])
+        except FileNotFoundError as error:
+            raise MissingFile(f"{path} doesn't exist") from error
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise BrokenFile(f"{path} is broken: {error}") from error
+        return {name: value for name, value in entries.items() if not isinstance(value, dict | list)}
 
     def latest(self, *, report: Callable[[str], None], quarantine: Path | None = None) -> tuple[int, Tree] | None:
         """Load the newest checkpoint that passes.

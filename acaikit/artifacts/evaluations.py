@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,13 @@ import h5py
 import numpy as np
 
 from acaikit.artifacts.h5file import read_h5, write_h5
+from acaikit.artifacts.publish import is_temporary
 from acaikit.artifacts.tensors import read_numpy, refusal
 from acaikit.artifacts.text import read_text, text_attribute, to_name, to_title, write_text
+from acaikit.errors import RunError
+
+SHORT = 8
+"""Digits of a protocol's hash that people see: enough to tell the protocols of one study apart."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -60,7 +65,9 @@ def write_evaluation(
     protocol: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
 ) -> Path:
-    """Publish an evaluation as ``<name>-<step>.h5``, replacing an earlier one of the same step.
+    """Publish an evaluation as ``<name>-<step>-<hash>.h5``, replacing an earlier one of the same step and protocol.
+
+    The hash is the beginning of the protocol's: what was measured under another protocol stays.
 
     Parameters
     ----------
@@ -85,7 +92,7 @@ def write_evaluation(
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"an evaluator can't be called {name!r}: only letters, digits, '_', '.' and '-' can be used")
-    text = json.dumps(protocol, sort_keys=True, allow_nan=False)
+    text = _text(protocol)
     for title, array in arrays.items():
         if (reason := refusal(array)) is not None:
             raise TypeError(f"arrays[{title!r}]: {reason} can't be stored")
@@ -100,9 +107,14 @@ def write_evaluation(
         for title, array in arrays.items():
             group.create_dataset(to_name(title), data=array, **_storage(array))
 
-    path = folder / f"{name}-{step:09d}.h5"
+    path = folder / f"{name}-{step:09d}-{_sha256(text)[:SHORT]}.h5"
     write_h5(path, fill, format="evaluation", run_id=run_id, step=step)
     return path
+
+
+def protocol_hash(protocol: Mapping[str, Any]) -> str:
+    """Return the sha256 of a protocol's JSON text, as hexadecimal digits."""
+    return _sha256(_text(protocol))
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -128,10 +140,30 @@ def read_evaluation(path: Path) -> Evaluation:
         )
 
 
+def read_evaluations(folder: Path, report: Callable[[str], None]) -> list[Evaluation]:
+    """Read every evaluation in a folder, by evaluator, step and protocol; none where there is no folder.
+
+    `report` takes a line about each file that can't be read.
+    """
+    found = []
+    for path in sorted(folder.glob("*.h5")):
+        if is_temporary(path):
+            continue
+        try:
+            found.append(read_evaluation(path))
+        except RunError as error:
+            report(str(error))
+    return found
+
+
 def _storage(array: np.ndarray) -> dict[str, Any]:
     # Measured: gzip takes line images to 6% of their size, and floats only to 90% at ten times the time.
     image_like = array.dtype == np.uint8 and array.ndim >= 2 and array.size > 0
     return {"compression": "gzip", "compression_opts": 1, "shuffle": True} if image_like else {}
+
+
+def _text(protocol: Mapping[str, Any]) -> str:
+    return json.dumps(protocol, sort_keys=True, allow_nan=False)
 
 
 def _sha256(text: str) -> str:

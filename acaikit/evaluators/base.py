@@ -6,19 +6,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from acaikit import checks
 from acaikit.data.base import Dataset
-from acaikit.errors import UserError
+from acaikit.evaluators.codes import BATCH, Codes
 from acaikit.model import Autoencoder
+from acaikit.paths import Landscape, Path, resolve
+from acaikit.paths.base import AnyPath, check, described
 from acaikit.probe import Probe
-from acaikit.registry import find
 from acaikit.types import Scores
+
+PROTOCOLS = ("paper", "strict")
+"""How to measure: as the paper does, or in the way that leaves the least to chance and to the test set."""
+LATENTS = 10_000
+"""Training examples whose latents stand for the whole set's."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,32 @@ class Trained:
     model: Autoencoder
     probe: Probe | None
     dataset: Dataset
+    _codes: dict[int | None, Codes] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """The latents of the first 10,000 training examples, without noise, on the model's device: ``[N, *latent]``."""
+        split = self.dataset.training(LATENTS)
+        with torch.no_grad():
+            return torch.cat([self.model.encode(x) for x, _ in split.batches(BATCH, self.device)])
+
+    def codes(self, examples: int | None) -> Codes:
+        """Return the codes of the first `examples` training examples (None: all) and of the test set, with labels.
+
+        They are computed once for all evaluators that ask.
+
+        Raises
+        ------
+        EvaluationError
+            If the dataset has no labels, or a code is not finite.
+        """
+        if examples not in self._codes:
+            self._codes[examples] = Codes.of(self.dataset, self.model.code, examples, self.device)
+        return self._codes[examples]
+
+    def path(self, path: AnyPath) -> Path:
+        """Return a path as a function; one that depends on the model is made for this one and its dataset."""
+        return resolve(path, Landscape(self.model.decode, lambda: self.latents))
 
     @property
     def device(self) -> torch.device:
@@ -82,7 +116,21 @@ class Evaluator(ABC):
 
     @abstractmethod
     def evaluate(self, trained: Trained) -> Result:
-        """Measure."""
+        """Measure.
+
+        Raises
+        ------
+        EvaluationError
+            If there is nothing that can be measured, such as latents that are not finite.
+        """
+
+    def under(self, protocol: str) -> Evaluator:
+        """Return the evaluator that measures the same thing under a protocol, one of `PROTOCOLS`.
+
+        It is this one, unless the paper's way of measuring leaves something to be wished for. Another way of measuring
+        has another `key`, so that two different numbers never have one name.
+        """
+        return self
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -99,24 +147,26 @@ class AlongPaths(Evaluator):
         Number of paths.
     steps : int
         Images per path, both ends included.
-    path : str
-        The path's registered name.
+    path : str, callable or ModelPath
+        The path's registered name, or the path itself.
 
     Raises
     ------
     UserError
-        If `pairs` is below 1, `steps` below 2, or no path is called `path`.
+        If `pairs` is below 1, `steps` below 2, or `path` is none.
     """
 
-    def __init__(self, pairs: int, steps: int, path: str) -> None:
+    def __init__(self, pairs: int, steps: int, path: AnyPath) -> None:
         name = type(self).__name__
         checks.whole(f"{name}.pairs", pairs, at_least=1)
         checks.whole(f"{name}.steps", steps, at_least=2)
-        try:
-            find(path, "paths")
-        except UserError as error:
-            raise UserError(f"{name}.path: {error}") from None
+        check(f"{name}.path", path)
         self.pairs, self.steps, self.path = pairs, steps, path
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The evaluator's parameters, its path by name and parameters of its own."""
+        return super().protocol | {"path": described(self.path)}
 
 
 def spread(count: int, total: int) -> NDArray[np.int64]:

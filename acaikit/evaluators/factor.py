@@ -171,13 +171,12 @@ class FactorBenchmark(AlongPaths):
         assert isinstance(dataset, Rendered)
         split, true, pairs = dataset.test(), dataset.test_factors, min(self.pairs, dataset.test_size // 2)
         ends = torch.stack([true[:pairs], true[pairs : 2 * pairs]], 1).numpy()
+        path = trained.path(self.path)
         distance, factors = np.empty((pairs, self.steps)), np.empty((pairs, self.steps))
         # A few paths at a time: all of them at once would need most of a gigabyte in the decoder.
         for start in range(0, pairs, PATHS):
             part = torch.arange(start, min(start + PATHS, pairs))
             x1, x2 = split.examples(part, trained.device), split.examples(part + pairs, trained.device)
-            distance[part], factors[part] = find_factors(
-                trained.model.interpolate(x1, x2, self.steps, self.path), dataset
-            )
+            distance[part], factors[part] = find_factors(trained.model.interpolate(x1, x2, self.steps, path), dataset)
         scores = _scores(distance, factors, dataset.factor, ends)
         return Result(scores, {"distance": distance, "factors": factors, "ends": ends})

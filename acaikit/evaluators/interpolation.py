@@ -35,7 +35,7 @@ class Interpolation(AlongPaths):
         half = len(index) // 2
         x1 = split.examples(index[:half], trained.device)
         x2 = split.examples(index[half : 2 * half], trained.device)
-        paths = trained.model.interpolate(x1, x2, self.steps, self.path)
+        paths = trained.model.interpolate(x1, x2, self.steps, trained.path(self.path))
         ends = torch.stack([x1, x2], 1)
         step = (paths[:, 1:] - paths[:, :-1]).flatten(2).norm(dim=2)
         ratio = (step.amax(1) / step.mean(1)).mean()

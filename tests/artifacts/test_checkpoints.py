@@ -180,3 +180,15 @@ def test_a_sound_file_without_a_state_is_passed_over(checkpoints: Checkpoints) -
     assert found is not None
     assert found[0] == 1
     assert len(lines) == 1
+
+
+def test_peeking_reads_the_plain_entries_alone(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "run")
+    checkpoints.save(4, {"samples": 256, "name": "é", "model": {"w": torch.ones(3)}, "list": [1], "none": None})
+    assert checkpoints.peek(4) == {"samples": 256, "name": "é", "none": None}
+    with pytest.raises(MissingFile):
+        checkpoints.peek(5)
+    for content in (b"", b"no HDF5", checkpoints.path(4).read_bytes()[:700]):
+        checkpoints.path(6).write_bytes(content)
+        with pytest.raises(BrokenFile, match="step-000000006"):
+            checkpoints.peek(6)

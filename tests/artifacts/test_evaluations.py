@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from acaikit.artifacts.evaluations import read_evaluation, write_evaluation
+from acaikit.artifacts.evaluations import protocol_hash, read_evaluation, read_evaluations, write_evaluation
 from acaikit.artifacts.faults import BrokenFile
 from acaikit.artifacts.h5file import write_h5
 from acaikit.artifacts.text import write_text
@@ -32,8 +32,8 @@ def write(folder: Path, **changes: Any) -> Path:
 
 def test_round_trip(tmp_path: Path) -> None:
     path = write(tmp_path / "eval")
-    assert path == tmp_path / "eval" / "lines-000004096.h5"
     found = read_evaluation(path)
+    assert path == tmp_path / "eval" / f"lines-000004096-{found.protocol_sha256[:8]}.h5"
     assert (found.name, found.step, found.run_id) == ("lines", 4096, "run")
     assert found.protocol == PROTOCOL
     assert list(found.scores) == sorted(SCORES)
@@ -54,6 +54,20 @@ def test_bare_h5py_reads_it(tmp_path: Path) -> None:
         assert file["arrays/labels"].chunks is None
         images = file["arrays/images"]
         assert (images.compression, images.compression_opts, images.shuffle) == ("gzip", 1, True)
+
+
+def test_all_of_a_folder(tmp_path: Path) -> None:
+    lines: list[str] = []
+    assert read_evaluations(tmp_path / "none", lines.append) == []
+    write(tmp_path, name="probe")
+    write(tmp_path, protocol={"pairs": 2})
+    write(tmp_path, step=8)
+    write(tmp_path)
+    (tmp_path / "zz-000000001-00000000.h5").write_bytes(b"no HDF5")
+    found = read_evaluations(tmp_path, lines.append)
+    assert [(e.name, e.step) for e in found] == [("lines", 8), ("lines", 4096), ("lines", 4096), ("probe", 4096)]
+    assert {e.protocol_sha256 for e in found} == {protocol_hash(PROTOCOL), protocol_hash({"pairs": 2})}
+    assert len(lines) == 1 and "zz-000000001" in lines[0]
 
 
 def test_equal_protocols_have_equal_hashes(tmp_path: Path) -> None:
