@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from acaikit.evaluators.base import Trained
 from acaikit.evaluators.probe import ProbeAccuracy
@@ -49,3 +51,9 @@ def test_it_needs_a_probe(tiny: Callable[..., Trained]) -> None:
     assert ProbeAccuracy.key == "probe"
     assert ProbeAccuracy().fits(tiny())
     assert not ProbeAccuracy().fits(tiny(probe=False))
+
+
+def test_a_model_that_has_diverged_has_no_accuracy(tiny: Callable[..., Trained]) -> None:
+    trained = tiny()
+    trained.probe.layer.weight[0, 0] = torch.nan
+    assert math.isnan(ProbeAccuracy().evaluate(trained).scores["accuracy"])
