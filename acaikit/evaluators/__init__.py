@@ -10,6 +10,7 @@ from acaikit.evaluators.interpolation import Interpolation
 from acaikit.evaluators.latents import Latents
 from acaikit.evaluators.of_codes import OfCodes
 from acaikit.evaluators.probe import ProbeAccuracy
+from acaikit.evaluators.realism import RealismIndex
 from acaikit.evaluators.reconstruction import Reconstruction
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Latents",
     "OfCodes",
     "ProbeAccuracy",
+    "RealismIndex",
     "Reconstruction",
     "Result",
     "Trained",
