@@ -12,6 +12,7 @@ from acaikit.evaluators.of_codes import OfCodes
 from acaikit.evaluators.probe import ProbeAccuracy
 from acaikit.evaluators.realism import RealismIndex
 from acaikit.evaluators.reconstruction import Reconstruction
+from acaikit.evaluators.scorecard import Scorecard
 
 __all__ = [
     "Codes",
@@ -24,5 +25,6 @@ __all__ = [
     "RealismIndex",
     "Reconstruction",
     "Result",
+    "Scorecard",
     "Trained",
 ]
