@@ -2,56 +2,176 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from acaikit.cli import options
-from acaikit.cli.terminal import out, print_json, say
+from acaikit.cli.terminal import fail, out, print_json, say
+from acaikit.errors import EvaluationError, UserError
+
+if TYPE_CHECKING:
+    from acaikit.evaluators.base import Evaluator
+    from acaikit.runs.evaluation import Measured
+    from acaikit.runs.opened import OpenRun
+
+
+class ProtocolName(StrEnum):
+    """How to measure."""
+
+    paper = "paper"
+    strict = "strict"
+
+
+Protocol = Annotated[
+    ProtocolName | None,
+    typer.Option(
+        help="paper: as the paper measures, to the letter. strict: what the test set can't flatter: a probe trained on "
+        "frozen latents, clusters named by the training labels, with intervals.",
+        show_default="each evaluator as it is",
+    ),
+]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="NAME", help="Any evaluator that is installed (acaikit list evaluators), by name."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="BINDING", help="A setting of an evaluator, such as KMeans.restarts=100."),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command("eval", epilog="Example: acaikit eval runs/quickstart-s0 --lines --json")(evaluate)
+    app.command("eval", epilog="Example: acaikit eval runs/quickstart-s0 --lines --kmeans --json")(evaluate)
+
+
+def _flag(names: str, what: str) -> Any:
+    return typer.Option(*names.split(), help=what, rich_help_panel="What to measure")
 
 
 def evaluate(
-    run_dir: options.RunDirectory,
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories.", show_default=False)],
     factor: Annotated[
-        bool,
-        typer.Option(
-            "--factor", "--lines", help="The lines benchmark, or its like on any dataset drawn from a known factor."
-        ),
+        bool, _flag("--factor --lines", "The lines benchmark, or its like on any dataset drawn from a known factor.")
     ] = False,
-    probe: Annotated[bool, typer.Option("--probe", help="The tandem probe on the whole test set.")] = False,
-    interpolate: Annotated[
-        bool, typer.Option("--interpolate", help="Paths between test examples, and their picture.")
+    probe: Annotated[bool, _flag("--probe", "The tandem probe on the whole test set.")] = False,
+    linear_probe: Annotated[bool, _flag("--linear-probe", "A linear probe trained on the frozen latents.")] = False,
+    knn_probe: Annotated[bool, _flag("--knn-probe", "The labels of the nearest training latents.")] = False,
+    kmeans: Annotated[bool, _flag("--kmeans", "Clustering of the latents; minutes.")] = False,
+    reconstruction: Annotated[bool, _flag("--reconstruction", "The reconstruction error.")] = False,
+    interpolate: Annotated[bool, _flag("--interpolate", "Paths between test examples, and their picture.")] = False,
+    scorecard: Annotated[
+        bool, _flag("--scorecard", "Several kinds of path, beside perfect and counterfeit ones.")
     ] = False,
+    realism: Annotated[bool, _flag("--realism", "How plausible latents along a path are.")] = False,
+    latents: Annotated[bool, _flag("--latents", "Keep the latents of training and test examples.")] = False,
+    others: With = None,
+    protocol: Protocol = None,
+    settings: Settings = None,
     step: Annotated[int | None, typer.Option(min=0, help="Which checkpoint.", show_default="the newest")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", help="Write to FOLDER/RUN instead of the run itself.", metavar="FOLDER")
+    ] = None,
     data_dir: options.DataDir = None,
     device: options.Device = options.DeviceName.auto,
     threads: options.Threads = None,
+    quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure a run, finished or still training. Without a flag: everything that fits its dataset.
+    """Measure runs, finished or still training. Without a flag: what the recipe measures in training.
 
-    Scores and what they were measured from are written to RUN_DIR/eval/.
+    Scores, their protocol and what they were measured from are written to RUN_DIR/eval/.
     """
-    from acaikit.report.tables import evaluation_table
-    from acaikit.runs.evaluation import evaluate_run
+    from acaikit.config import read_bindings
+    from acaikit.runs.chosen import choose
+    from acaikit.runs.evaluation import check, destination
     from acaikit.runs.opened import open_run
 
-    options.apply(data_dir, threads)
-    run = open_run(run_dir, step, options.pick(device))
-    for note in run.notes:
-        say(note)
-    flags = {"factor": factor, "probe": probe, "interpolation": interpolate}
-    scores, files = evaluate_run(run, [key for key, asked in flags.items() if asked], say)
+    options.apply(data_dir, threads, quiet=quiet)
+    flags = {
+        "factor": factor,
+        "probe": probe,
+        "linear_probe": linear_probe,
+        "knn_probe": knn_probe,
+        "kmeans": kmeans,
+        "reconstruction": reconstruction,
+        "interpolation": interpolate,
+        "scorecard": scorecard,
+        "realism": realism,
+        "latents": latents,
+    }
+    asked = [key for key, wanted in flags.items() if wanted] + (others or [])
+    given = read_bindings(settings or [])
+    _check_names(run_dirs, output)
+    told, failed = [], False
+    for run_dir in run_dirs:
+        try:
+            place = destination(run_dir, output)
+            run = open_run(run_dir, step, options.pick(device))
+            for note in run.notes:
+                say(note)
+            evaluators = choose(run.experiment.evaluators, asked, protocol, given)
+            if not asked:
+                evaluators = [evaluator for evaluator in evaluators if evaluator.fits(run.trained)]
+            check(run, evaluators)
+        except UserError as error:
+            if len(run_dirs) == 1:
+                raise
+            fail(f"{run_dir}: {error}")
+            failed = True
+            continue
+        if not (as_json or quiet):
+            say(f"{run_dir} at step {run.step} ({run.samples:,} of {run.budget:,} samples)", out)
+        found, faults = _measure(run, evaluators, place, shown=not (as_json or quiet))
+        failed |= bool(faults)
+        told.append({**_plain(run_dir, run, found), "faults": faults})
     if as_json:
-        result = {"run": str(run_dir), "step": run.step, "samples": run.samples, "scores": scores}
-        print_json({**result, "files": [str(file) for file in files]})
-        return
-    say(f"{run_dir} at step {run.step} ({run.samples:,} of {run.budget:,} samples)", out)
-    out.print(evaluation_table(scores))
-    for file in files:
-        say(f"written: {file}", out)
+        print_json({"runs": told})
+    if failed:
+        raise typer.Exit(2)
+
+
+def _check_names(run_dirs: list[Path], output: Path | None) -> None:
+    names = [run_dir.resolve().name for run_dir in run_dirs]
+    twice = {name for name in names if names.count(name) > 1}
+    if output is not None and twice:
+        raise UserError(f"--out {output}: two runs are called {twice.pop()}, and their results would mix")
+
+
+def _measure(
+    run: OpenRun, evaluators: list[Evaluator], place: Any, *, shown: bool
+) -> tuple[list[Measured], dict[str, str]]:
+    """Measure, and show each result as soon as it is there."""
+    from acaikit.report.tables import evaluation_tables, reported
+    from acaikit.runs.evaluation import measure
+
+    in_training = reported(run.metrics())
+    found, faults = [], {}
+    for evaluator in evaluators:
+        try:
+            measured = measure(run, evaluator, place, say)
+        except EvaluationError as error:
+            fail(f"{evaluator.key} can't be measured: {error}")
+            faults[evaluator.key] = str(error)
+            continue
+        found.append(measured)
+        if shown:
+            for table in evaluation_tables(measured.key, measured.scores, measured.protocol_sha256, in_training):
+                out.print(table)
+            for file in measured.files:
+                say(f"written: {file}", out)
+    return found, faults
+
+
+def _plain(run_dir: Path, run: OpenRun, found: list[Measured]) -> dict[str, Any]:
+    return {
+        "run": str(run_dir),
+        "step": run.step,
+        "samples": run.samples,
+        "scores": {measured.key: measured.scores for measured in found},
+        "protocols": {m.key: {**m.protocol, "sha256": m.protocol_sha256} for m in found},
+        "files": [str(file) for measured in found for file in measured.files],
+    }

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from acaikit.config.syntax import OVERRIDE, Binding, Include, Macro, Reference, Where, label, parse
 from acaikit.errors import ConfigError, UserError
@@ -218,12 +218,12 @@ class _Reader:
     ) -> dict[Key, Binding]:
         """Leave out what only overridden bindings mention, in files below their winners: one goes with the other."""
         while True:
-            wanted = set().union(*(_mentioned(b.value) for b in settled.values()))
+            wanted = set().union(*(mentioned(b.value) for b in settled.values()))
             orphans = [
                 (b, winner)
                 for b in settled.values()
                 for loser, winner in given_up
-                if b.subject in _mentioned(loser.value) - wanted and self._above(winner.where, b.where)
+                if b.subject in mentioned(loser.value) - wanted and self._above(winner.where, b.where)
             ]
             if not orphans:
                 return settled
@@ -246,13 +246,24 @@ def _with_full_names(value: Any) -> Any:
             return value
 
 
-def differences(a: Config, b: Config) -> Iterable[str]:
-    """Yield ``label: value in a -> value in b`` for every binding in which two configs differ."""
+class Difference(NamedTuple):
+    """A binding in which two configs differ, and its values as gin writes them."""
+
+    label: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.before} -> {self.after}"
+
+
+def differences(a: Config, b: Config) -> Iterable[Difference]:
+    """Yield every binding in which two configs differ."""
     for key in sorted({*a.bindings, *b.bindings}):
         one, two = (write(c.bindings[key].value) if key in c.bindings else _default(key) for c in (a, b))
         if one != two:
             found = a.bindings.get(key) or b.bindings[key]
-            yield f"{found.label}: {one} -> {two}"
+            yield Difference(found.label, one, two)
 
 
 def _default(key: Key) -> str:
@@ -267,11 +278,11 @@ def _default(key: Key) -> str:
 def names(config: Config) -> set[str]:
     """Return the full names of every part that the config names."""
     subjects = {binding.subject for binding in config.bindings.values()}
-    mentioned = subjects.union(*(_mentioned(binding.value) for binding in config.bindings.values()))
-    return {name for name in mentioned if not name.startswith("%")}
+    found = subjects.union(*(mentioned(binding.value) for binding in config.bindings.values()))
+    return {name for name in found if not name.startswith("%")}
 
 
-def _mentioned(value: Any) -> set[str]:
+def mentioned(value: Any) -> set[str]:
     """Return the parts and macros that stand in a value, macros as ``%name``."""
     match value:
         case Reference(name):
@@ -279,8 +290,8 @@ def _mentioned(value: Any) -> set[str]:
         case Macro(name):
             return {f"%{name}"}
         case list() | tuple():
-            return {name for v in value for name in _mentioned(v)}
+            return {name for v in value for name in mentioned(v)}
         case dict():
-            return {name for item in value.items() for v in item for name in _mentioned(v)}
+            return {name for item in value.items() for v in item for name in mentioned(v)}
         case _:
             return set()

@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
+from acaikit.artifacts.evaluations import SHORT
 from acaikit.report.progress import number
 from acaikit.types import Scores
 
 LAST = 20
 """A run's score is the median of its last 20 values (paper, section 4)."""
+ACROSS = 5
+"""Columns of a table at most: a terminal of 80 characters has no room for more."""
 
 
 def reported(metrics: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Scores]:
@@ -36,16 +40,54 @@ def scores_table(metrics: Mapping[str, np.ndarray[Any, Any]]) -> Table:
     table.add_column("last", justify="right")
     table.add_column(f"median of last {LAST}", justify="right")
     for name, row in reported(metrics).items():
-        median = number(row["median"]) + (f" (of {row['n']:.0f})" if row["n"] < LAST else "")
-        table.add_row(name, number(row["last"]), median)
+        table.add_row(name, number(row["last"]), _median(row))
     return table
 
 
-def evaluation_table(scores: Mapping[str, Scores]) -> Table:
-    """Return a table of freshly measured scores, by evaluator."""
-    table = Table("evaluator", "score")
+def evaluation_tables(
+    key: str, scores: Scores, protocol: str, in_training: Mapping[str, Scores] | None = None
+) -> list[Table]:
+    """Return tables of what an evaluator has just measured.
+
+    Parameters
+    ----------
+    key : str
+        The evaluator's.
+    scores : dict of str to float
+        Names with a slash, "ROW/COLUMN", are laid out as rows and columns; the others are a list.
+    protocol : str
+        The protocol's sha256.
+    in_training : mapping, optional
+        What `reported` returns: where it has a score too, its median stands beside.
+    """
+    title = Text(f"{key} · protocol {protocol[:SHORT]}")
+    flat = {name: value for name, value in scores.items() if "/" not in name}
+    tables = [_list(key, flat, title, in_training or {})] if flat else []
+    cells = {tuple(name.split("/", 1)): value for name, value in scores.items() if "/" in name}
+    rows, columns = (list(dict.fromkeys(cell[axis] for cell in cells)) for axis in (0, 1))
+    for first in range(0, len(columns), ACROSS):
+        shown = columns[first : first + ACROSS]
+        table = Table("score", title=title, title_justify="left", title_style="bold")
+        for column in shown:
+            table.add_column(column.replace("_", " "), justify="right")
+        for row in rows:
+            values = [cells.get((row, column)) for column in shown]
+            if any(value is not None for value in values):
+                table.add_row(row, *("" if value is None else number(value) for value in values))
+        tables.append(table)
+    return tables
+
+
+def _list(key: str, scores: Scores, title: Text, in_training: Mapping[str, Scores]) -> Table:
+    medians = {name: in_training[f"{key}/{name}"] for name in scores if f"{key}/{name}" in in_training}
+    table = Table("score", title=title, title_justify="left", title_style="bold")
     table.add_column("value", justify="right")
-    for evaluator, found in scores.items():
-        for name, value in found.items():
-            table.add_row(evaluator, name, number(value))
+    if medians:
+        table.add_column(f"in training, median of last {LAST}", justify="right")
+    for name, value in scores.items():
+        table.add_row(name, number(value), *([_median(medians[name]) if name in medians else ""] if medians else []))
     return table
+
+
+def _median(row: Scores) -> str:
+    return number(row["median"]) + (f" (of {row['n']:.0f})" if row["n"] < LAST else "")

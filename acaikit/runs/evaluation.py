@@ -1,103 +1,130 @@
-"""Evaluating a run from outside: results go to its eval folder."""
+"""Evaluating a run from outside: results go to its eval folder, or to another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from acaikit.artifacts.evaluations import write_evaluation
-from acaikit.errors import UserError
+from acaikit.artifacts.evaluations import protocol_hash, write_evaluation
+from acaikit.artifacts.rundir import RunDir
+from acaikit.data.base import Dataset
+from acaikit.data.location import writable
+from acaikit.errors import RunError, UserError
 from acaikit.evaluators.base import Evaluator
-from acaikit.registry import parts
 from acaikit.report.pictures import draw
 from acaikit.runs.opened import OpenRun
 from acaikit.runs.provenance import check_data
 from acaikit.types import Scores
 
 
-def evaluate_run(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) -> tuple[dict[str, Scores], list[Path]]:
+@dataclass(frozen=True)
+class Measured:
+    """What one evaluator found of a run.
+
+    Attributes
+    ----------
+    key : str
+        The evaluator's.
+    scores : dict of str to float
+        The numbers.
+    protocol : dict
+        How they were measured, and on which data.
+    protocol_sha256 : str
+        The protocol's hash: numbers compare only where it is equal.
+    files : list of Path
+        The result file and pictures, where they could be written.
+    """
+
+    key: str
+    scores: Scores
+    protocol: dict[str, Any]
+    protocol_sha256: str
+    files: list[Path]
+
+
+def destination(run: Path, out: Path | None) -> RunDir:
+    """Return where a run's results go: into the run itself, or a folder of its name in `out`.
+
+    Raises
+    ------
+    RunError
+        If that can't be written, which is better said before hours of measuring.
+    """
+    place = RunDir(run if out is None else out / run.resolve().name)
+    for folder in (place.eval, place.figures):
+        if not writable(folder):
+            remedy = "give a folder for the results with --out" if out is None else "choose another --out"
+            raise RunError(f"{folder} can't be written: {remedy}")
+    return place
+
+
+def check(run: OpenRun, evaluators: Sequence[Evaluator]) -> None:
+    """Refuse what can't be measured before anything is.
+
+    Raises
+    ------
+    UserError
+        If an evaluator doesn't fit the run.
+    RunError
+        If the dataset's examples are not those that the run began with.
+    """
+    dataset = run.experiment.dataset
+    check_data(run.path, run.info, dataset)
+    for evaluator in evaluators:
+        if not evaluator.fits(run.trained):
+            name = type(dataset).__name__
+            raise UserError(f"the {evaluator.key} evaluator doesn't fit this run on {name}: it needs {evaluator.needs}")
+
+
+def measure(run: OpenRun, evaluator: Evaluator, place: RunDir, say: Callable[[str], None]) -> Measured:
     """Measure a run and write what was found.
 
     Parameters
     ----------
     run : OpenRun
         The run.
-    keys : sequence of str
-        Which evaluators, by key; all that fit, if empty.
+    evaluator : Evaluator
+        What is to be measured; it must fit, see `check`.
+    place : RunDir
+        Where results go, see `destination`.
     say : callable
         Takes a line about what could not be written.
 
-    Returns
-    -------
-    scores : dict of str to dict
-        By evaluator and score.
-    files : list of Path
-        The result files and pictures written.
-
     Raises
     ------
-    UserError
-        If an evaluator that was asked for doesn't fit the run.
-    RunError
-        If the dataset's examples are not those that the run began with.
+    EvaluationError
+        If there is nothing that can be measured.
     """
-    scores: dict[str, Scores] = {}
-    files: list[Path] = []
-    check_data(run.path, run.info, run.experiment.dataset)
-    split = run.experiment.dataset.test()
-    measured_on = {
-        "dataset": type(run.experiment.dataset).__name__,
-        "shape": list(run.experiment.dataset.shape),
-        "test_examples": len(split),
-        **_measured(run.experiment.dataset.digests),
-    }
-    for evaluator in _chosen(run, keys, say):
-        with run.trained.evaluating():
-            found = evaluator.evaluate(run.trained)
-        scores[evaluator.key] = found.scores
+    with run.trained.evaluating():
+        found = evaluator.evaluate(run.trained)
+    protocol, run_id = evaluator.protocol | measured_on(run.experiment.dataset), run.info["run_id"]
+    files = []
+    try:
+        files.append(
+            write_evaluation(place.eval, evaluator.key, run.step, run_id, found.scores, protocol, found.arrays)
+        )
+    except OSError as error:
+        say(f"the result of {evaluator.key} could not be written: {error}")
+    if evaluator.key == "interpolation":
         try:
-            files.append(
-                write_evaluation(
-                    run.directory.eval,
-                    evaluator.key,
-                    run.step,
-                    run.info["run_id"],
-                    found.scores,
-                    evaluator.protocol | measured_on,
-                    found.arrays,
-                )
-            )
-        except OSError as error:
-            say(f"the result of {evaluator.key} could not be written: {error}")
-    if "interpolation" in scores:
-        try:
-            title = f"{run.path.name} · {run.samples:,} samples"
-            files += draw(run.trained, run.directory.figures, title, run.experiment.evaluators)
+            files += draw(run.trained, place.figures, f"{run.path.name} · {run.samples:,} samples", [evaluator])
         except OSError as error:
             say(f"the pictures could not be written: {error}")
-    return scores, files
+    return Measured(evaluator.key, found.scores, protocol, protocol_hash(protocol), files)
 
 
-def _measured(digests: Mapping[str, str]) -> dict[str, str]:
+def measured_on(dataset: Dataset) -> dict[str, Any]:
+    """Return what a protocol says of the data: name, shape, number and hash of the test examples."""
+    return {
+        "dataset": type(dataset).__name__,
+        "shape": list(dataset.shape),
+        "test_examples": len(dataset.test()),
+        **_test_digest(dataset.digests),
+    }
+
+
+def _test_digest(digests: Mapping[str, str]) -> dict[str, str]:
     # Where there is no split of that name, as in CelebA, what is trained on is what is tested on.
     return {"data": digests.get("test", digests["train"])} if digests else {}
-
-
-def _chosen(run: OpenRun, keys: Sequence[str], say: Callable[[str], None]) -> list[Evaluator]:
-    """Return the evaluators asked for, with the recipe's own settings where the recipe has them."""
-    known: dict[str, Evaluator] = {e.key: e for e in run.experiment.evaluators}
-    for part in parts():
-        if part.kind == "evaluators":
-            try:
-                evaluator: Evaluator = part.load()()
-            except (TypeError, UserError) as error:
-                say(f"the evaluator {part.name} is left out: {error}")
-                continue
-            known.setdefault(evaluator.key, evaluator)
-    if not keys:
-        return [evaluator for evaluator in known.values() if evaluator.fits(run.trained)]
-    for key in keys:
-        if not known[key].fits(run.trained):
-            name = type(run.experiment.dataset).__name__
-            raise UserError(f"the {key} evaluator doesn't fit this run on {name}: it needs {known[key].needs}")
-    return [known[key] for key in keys]

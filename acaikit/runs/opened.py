@@ -89,7 +89,7 @@ class OpenRun:
         """The tandem probe, where the run has one."""
         return self._modules[1]
 
-    @property
+    @cached_property
     def trained(self) -> Trained:
         """What evaluators look at."""
         return Trained(self.model, self.probe, self.experiment.dataset)

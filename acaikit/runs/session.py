@@ -212,7 +212,7 @@ def check(path: Path, config: Config | None) -> None:
     if config is not None:
         different = list(differences(read_resolved(directory.read_run()["resolved"]), config))
         if different:
-            shown = "\n  ".join(different)
+            shown = "\n  ".join(map(str, different))
             raise RunError(
                 f"{path} holds another experiment (its value -> the one asked for):\n  {shown}\n"
                 f"choose another folder with --dir, or continue that run with: acaikit resume {path} [--samples N]"

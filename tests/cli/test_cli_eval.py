@@ -1,24 +1,34 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import acaikit as package
+from acaikit.artifacts.evaluations import read_evaluations
 
-EVERYTHING = {"interpolation", "factor", "probe", "reconstruction"}
+OWN = {"factor", "probe", "reconstruction"}
+
+
+def told(ran) -> dict:
+    (run,) = json.loads(ran.out, parse_constant=pytest.fail)["runs"]  # NaN is no JSON
+    return run
 
 
 @pytest.mark.parametrize(
     ("flags", "evaluators"),
     [
-        ([], EVERYTHING),
+        ([], OWN),
         (["--factor"], {"factor"}),
         (["--lines"], {"factor"}),
         (["--probe"], {"probe"}),
         (["--interpolate"], {"interpolation"}),
+        (["--reconstruction"], {"reconstruction"}),
+        (["--latents"], {"latents"}),
         (["--lines", "--probe"], {"factor", "probe"}),
+        (["--with", "probe", "--with", "Reconstruction"], {"probe", "reconstruction"}),
     ],
 )
 def test_json_is_exactly_one_object_on_standard_output(
@@ -26,39 +36,109 @@ def test_json_is_exactly_one_object_on_standard_output(
 ) -> None:
     ran = acaikit("eval", finished, *flags, "--json")
     assert ran.out.count("\n") == 1
-    told = json.loads(ran.out, parse_constant=pytest.fail)  # NaN is no JSON
-    assert (told["run"], told["step"], told["samples"]) == ("finished", 4, 256)
-    assert set(told["scores"]) == evaluators
-    assert all(Path(file).is_file() for file in told["files"])
+    found = told(ran)
+    assert (found["run"], found["step"], found["samples"], found["faults"]) == ("finished", 4, 256, {})
+    assert set(found["scores"]) == set(found["protocols"]) == evaluators
+    assert all(Path(file).is_file() for file in found["files"])
+    hashes = {key: protocol["sha256"] for key, protocol in found["protocols"].items()}
+    assert hashes == {e.name: e.protocol_sha256 for e in read_evaluations(finished / "eval", pytest.fail)}
     assert ran.err == ""
 
 
+@pytest.mark.parametrize(
+    ("flags", "key", "bindings"),
+    [
+        ("--linear-probe", "linear_probe", []),
+        ("--knn-probe", "knn_probe", []),
+        ("--kmeans", "kmeans", ["KMeans.restarts=2"]),
+        ("--scorecard", "scorecard", ["Scorecard.paths=('lerp', 'slerp')", "Scorecard.pairs=4"]),
+        ("--realism", "realism", []),
+    ],
+)
+def test_every_evaluator_has_a_flag(acaikit, finished, flags: str, key: str, bindings: list[str]) -> None:
+    settings = [word for binding in bindings for word in ("--set", binding)]
+    ran = acaikit("eval", finished, flags, *settings, "--json")
+    assert told(ran)["scores"].keys() == {key}
+
+
 def test_scores_are_those_of_the_run_itself(acaikit, finished) -> None:
-    scores = json.loads(acaikit("eval", finished, "--json").out)["scores"]
+    scores = told(acaikit("eval", finished, "--json"))["scores"]
     last = {name: column[-1] for name, column in package.open_run(finished).metrics().items()}
     for name in ("reconstruction/mse", "factor/mean_distance", "probe/accuracy"):
         evaluator, score = name.split("/")
         assert scores[evaluator][score] == last[name]
 
 
-def test_the_table_shows_every_score_and_file(acaikit, finished) -> None:
+def test_the_table_shows_every_score_its_protocol_and_the_file(acaikit, finished) -> None:
     out = acaikit("eval", finished, "--lines", "--interpolate").out
     assert "finished at step 4 (256 of 256 samples)" in out
     for said in ("mean_distance", "smoothness_paper", "smoothness_strict", "undefined_share", "endpoint_error_deg"):
         assert said in out
-    assert "written: finished/eval/factor-000000004.h5" in out
+    (file,) = (finished / "eval").glob("factor-*")
+    assert f"written: {file}" in out
+    assert f"factor · protocol {file.stem[-8:]}" in out
+    assert "in training, median of last 20" in out
     assert "written: finished/figures/interpolation.png" in out
+    assert acaikit("eval", finished, "--probe", "--quiet").out == ""
 
 
 def test_an_earlier_checkpoint(acaikit, finished) -> None:
-    assert json.loads(acaikit("eval", finished, "--step", 2, "--probe", "--json").out)["samples"] == 128
+    assert told(acaikit("eval", finished, "--step", 2, "--probe", "--json"))["samples"] == 128
     assert "no checkpoint of step 3; those kept: 2, 4" in acaikit("eval", finished, "--step", 3, code=2).err
+
+
+def test_several_runs(acaikit, finished) -> None:
+    shutil.copytree(finished, "other")
+    ran = acaikit("eval", finished, "nowhere", "other", "--probe", "--json", code=2)
+    assert [run["run"] for run in json.loads(ran.out)["runs"]] == ["finished", "other"]
+    assert "nowhere: " in ran.err
+    for run in ("finished", "other"):
+        assert len(list(Path(run, "eval").glob("probe-*"))) == 1
+
+
+def test_settings_are_stored_with_the_protocol(acaikit, finished) -> None:
+    for steps in (4, 5):
+        ran = acaikit("eval", finished, "--lines", "--set", f"FactorBenchmark.steps={steps}", "--json")
+        assert told(ran)["protocols"]["factor"]["steps"] == steps
+    assert len(list((finished / "eval").glob("factor-*"))) == 2
+    ran = acaikit("eval", finished, "--probe", "--set", "FactorBenchmark.steps=4", code=2)
+    assert "FactorBenchmark.steps is read by none of what is measured" in ran.err
+
+
+def test_protocols(acaikit, finished) -> None:
+    assert told(acaikit("eval", finished, "--probe", "--protocol", "paper", "--json"))["scores"].keys() == {"probe"}
+    strict = told(acaikit("eval", finished, "--probe", "--protocol", "strict", "--json"))
+    assert strict["scores"].keys() == {"linear_probe"}
+
+
+def test_results_in_another_folder(acaikit, finished) -> None:
+    finished.chmod(0o555)
+    try:
+        refused = acaikit("eval", finished, "--probe", code=2)
+        assert "finished/eval can't be written: give a folder for the results with --out" in refused.err
+        found = told(acaikit("eval", finished, "--interpolate", "--out", "results", "--json"))
+        assert all(Path(file).is_relative_to("results/finished") for file in found["files"])
+        assert not (finished / "eval").exists()
+    finally:
+        finished.chmod(0o755)
+    shutil.copytree(finished, "deeper/finished")
+    ran = acaikit("eval", finished, "deeper/finished", "--probe", "--out", "results", code=2)
+    assert "two runs are called finished" in ran.err
+
+
+def test_what_cannot_be_measured_costs_nothing_else(acaikit, tiny) -> None:
+    acaikit("run", "quickstart", *tiny, "--set", "Experiment.learning_rate=1e18", "--dir", "r", "--quiet")
+    ran = acaikit("eval", "r", "--linear-probe", "--reconstruction", "--json", code=2)
+    assert "linear_probe can't be measured: the codes of" in ran.err
+    assert told(ran)["scores"].keys() == {"reconstruction"}
+    assert told(ran)["faults"].keys() == {"linear_probe"}
 
 
 def test_a_flag_that_does_not_fit(acaikit, tiny) -> None:
     acaikit("run", "quickstart", *tiny, "--set", "Experiment.probe=False", "--dir", "r", "--quiet")
     assert "the probe evaluator doesn't fit this run" in acaikit("eval", "r", "--probe", code=2).err
-    assert "probe" not in json.loads(acaikit("eval", "r", "--json").out)["scores"]
+    assert "probe" not in told(acaikit("eval", "r", "--json"))["scores"]
+    assert "no evaluator is called 'pobe': did you mean probe" in acaikit("eval", "r", "--with", "pobe", code=2).err
 
 
 def test_a_run_without_a_checkpoint(acaikit, finished) -> None:

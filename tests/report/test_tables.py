@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from acaikit.report.tables import evaluation_table, reported, scores_table
+from acaikit.report.tables import evaluation_tables, reported, scores_table
 
 NAN = float("nan")
 
@@ -62,15 +62,39 @@ def test_scores_table() -> None:
     assert "median of last 20" in shown
 
 
-def test_evaluation_table() -> None:
-    shown = text(
-        evaluation_table(
-            {"factor": {"mean_distance": 1.23456e-3, "smoothness_strict": NAN}, "probe": {"accuracy": 97.0}}
-        )
-    )
-    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in shown.splitlines() if line.startswith("│")]
-    assert rows == [
-        ["factor", "mean_distance", "0.001235"],
-        ["factor", "smoothness_strict", "nan"],
-        ["probe", "accuracy", "97"],
+def rows_of(table: Table) -> list[list[str]]:
+    lines = [line.replace("┃", "│").split("│")[1:-1] for line in text(table).splitlines() if line[0] in "│┃"]
+    return [[cell.strip() for cell in line] for line in lines]
+
+
+def test_scores_stand_in_a_list_with_what_training_reported() -> None:
+    scores = {"mean_distance": 1.23456e-3, "smoothness_strict": NAN}
+    (table,) = evaluation_tables("factor", scores, "0123456789abcdef")
+    assert text(table).splitlines()[0].rstrip() == "factor · protocol 01234567"
+    assert rows_of(table)[1:] == [["mean_distance", "0.001235"], ["smoothness_strict", "nan"]]
+    in_training = {"factor/mean_distance": {"last": 1.0, "median": 2.0, "n": 3}, "probe/accuracy": {"last": 1.0}}
+    (table,) = evaluation_tables("factor", scores, "0123456789abcdef", in_training)
+    assert rows_of(table) == [
+        ["score", "value", "in training, median of last 20"],
+        ["mean_distance", "0.001235", "2 (of 3)"],
+        ["smoothness_strict", "nan", ""],
     ]
+
+
+def test_names_with_a_slash_are_rows_and_columns() -> None:
+    scores = {
+        "n": 4.0,
+        **{f"{row}/c_{i}": row_value + i for row, row_value in (("x", 0.0), ("y", 10.0)) for i in range(7)},
+    }
+    del scores["y/c_1"]
+    scores["only/c_6"] = NAN
+    tables = evaluation_tables("scorecard", scores, "0" * 64)
+    assert [rows_of(table) for table in tables] == [
+        [["score", "value"], ["n", "4"]],
+        [["score", *(f"c {i}" for i in range(5))], ["x", *"01234"], ["y", "10", "", "12", "13", "14"]],
+        [["score", "c 5", "c 6"], ["x", "5", "6"], ["y", "15", "16"], ["only", "", "nan"]],
+    ]
+
+
+def test_nothing_measured_makes_no_table() -> None:
+    assert evaluation_tables("empty", {}, "0" * 64) == []

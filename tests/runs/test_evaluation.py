@@ -7,100 +7,136 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acaikit.artifacts.evaluations import read_evaluation
+from acaikit.artifacts.evaluations import protocol_hash, read_evaluation
+from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config
-from acaikit.errors import UserError
-from acaikit.evaluators import Interpolation
-from acaikit.runs.evaluation import evaluate_run
+from acaikit.data import Lines
+from acaikit.errors import EvaluationError, RunError, UserError
+from acaikit.evaluators import FactorBenchmark, Interpolation, ProbeAccuracy, Reconstruction
+from acaikit.runs.evaluation import check, destination, measure, measured_on
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session
 
 Recipe = Callable[..., Config]
 Train = Callable[..., Session]
+DATA = {"dataset": "Lines", "shape": [1, 8, 8], "test_examples": 12}
 
 
-def test_everything_that_fits(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+def test_scores_are_stored_with_their_protocol(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     path = tmp_path / "run"
     train(path, recipe())
     run = open_run(path)
-    scores, files = evaluate_run(run, [], pytest.fail)
-    assert list(scores) == ["factor", "probe", "reconstruction", "interpolation"]
-    assert [str(file.relative_to(path)) for file in files] == [
-        *(f"eval/{key}-000000012.h5" for key in scores),
-        "figures/interpolation.png",
-        "figures/reconstruction.png",
-    ]
-    assert all(file.is_file() for file in files)
-    for key, file in zip(scores, files, strict=False):
-        found = read_evaluation(file)
-        assert (found.name, found.step, found.run_id) == (key, 12, run.info["run_id"])
-        np.testing.assert_equal(found.scores, scores[key])
-    # The recipe's own settings where it has them, the defaults else.
-    protocols = {key: read_evaluation(file).protocol for key, file in zip(scores, files, strict=False)}
-    data = {"dataset": "Lines", "shape": [1, 8, 8], "test_examples": 12}
-    assert protocols["factor"] == {"evaluator": "FactorBenchmark", "pairs": 3, "steps": 3, "path": "lerp"} | data
-    assert protocols["interpolation"] == {"evaluator": "Interpolation", "pairs": 8, "steps": 16, "path": "lerp"} | data
-    paths = read_evaluation(files[3]).arrays["paths"]
-    np.testing.assert_array_equal(paths, Interpolation().evaluate(run.trained).arrays["paths"])
+    benchmark = FactorBenchmark(pairs=3, steps=4)
+    measured = measure(run, benchmark, destination(path, None), pytest.fail)
+    protocol = {"evaluator": "FactorBenchmark", "pairs": 3, "steps": 4, "path": "lerp"} | DATA
+    assert (measured.key, measured.protocol) == ("factor", protocol)
+    assert measured.protocol_sha256 == protocol_hash(protocol)
+    file = path / "eval" / f"factor-000000012-{protocol_hash(protocol)[:8]}.h5"
+    assert measured.files == [file]
+    found = read_evaluation(file)
+    assert (found.name, found.step, found.run_id) == ("factor", 12, run.info["run_id"])
+    assert (found.protocol, found.protocol_sha256) == (protocol, protocol_hash(protocol))
+    np.testing.assert_equal(found.scores, measured.scores)
+    np.testing.assert_equal(found.arrays, benchmark.evaluate(run.trained).arrays)
+
+
+def test_another_protocol_replaces_nothing(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    train(tmp_path / "run", recipe())
+    run, place = open_run(tmp_path / "run"), destination(tmp_path / "run", None)
+    for limit in (None, 5, None):
+        measure(run, Reconstruction(limit=limit), place, pytest.fail)
+    kept = [read_evaluation(file) for file in sorted(place.eval.iterdir())]
+    assert sorted(str(found.protocol["limit"]) for found in kept) == ["5", "None"]
 
 
 def test_scores_are_those_of_training(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     train(tmp_path / "run", recipe("vae"))
     for step, row in ((8, 1), (12, 2)):
         run = open_run(tmp_path / "run", step=step)
-        scores, files = evaluate_run(run, ["probe", "factor"], pytest.fail)
-        assert [file.name for file in files] == [f"{key}-{step:09d}.h5" for key in scores]
-        for key, found in scores.items():
-            for name, value in found.items():
-                np.testing.assert_equal(value, run.metrics()[f"{key}/{name}"][row])
+        for evaluator in run.experiment.evaluators:
+            measured = measure(run, evaluator, destination(run.path, None), pytest.fail)
+            assert measured.files[0].name.startswith(f"{evaluator.key}-{step:09d}-")
+            for name, value in measured.scores.items():
+                np.testing.assert_equal(value, run.metrics()[f"{evaluator.key}/{name}"][row])
 
 
 def test_pictures_come_with_the_paths_alone(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     train(tmp_path / "run", recipe())
-    run = open_run(tmp_path / "run")
-    assert [file.name for file in evaluate_run(run, ["probe"], pytest.fail)[1]] == ["probe-000000012.h5"]
+    run, place = open_run(tmp_path / "run"), destination(tmp_path / "run", None)
+    assert len(measure(run, ProbeAccuracy(), place, pytest.fail).files) == 1
     assert not (tmp_path / "run" / "figures").exists()
-    assert len(evaluate_run(run, ["interpolation"], pytest.fail)[1]) == 3
+    names = [file.name for file in measure(run, Interpolation(), place, pytest.fail).files[1:]]
+    assert names == ["interpolation.png", "reconstruction.png"]
 
 
 def test_what_was_asked_for_must_fit(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     train(tmp_path / "run", recipe("baseline", "Experiment.probe = False"))
     run = open_run(tmp_path / "run")
-    assert "probe" not in evaluate_run(run, [], pytest.fail)[0]
+    check(run, [Reconstruction()])
     with pytest.raises(UserError, match="the probe evaluator doesn't fit this run on Lines: it needs labels"):
-        evaluate_run(run, ["probe"], pytest.fail)
+        check(run, [Reconstruction(), ProbeAccuracy()])
 
 
-def test_a_folder_that_cannot_be_written_costs_the_files_alone(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+def test_results_elsewhere(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     train(tmp_path / "run", recipe())
-    expected, _ = evaluate_run(open_run(tmp_path / "run"), ["factor", "interpolation"], pytest.fail)
-    read_only = tmp_path / "read_only"
-    train(read_only, recipe())
+    before = sorted(tmp_path.joinpath("run").rglob("*"))
+    place = destination(tmp_path / "run", tmp_path / "results")
+    measured = measure(open_run(tmp_path / "run"), Interpolation(), place, pytest.fail)
+    assert all(file.is_file() and file.is_relative_to(tmp_path / "results" / "run") for file in measured.files)
+    assert sorted(tmp_path.joinpath("run").rglob("*")) == before
+
+
+def test_a_run_that_cannot_be_written_says_so_first(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    train(tmp_path / "run", recipe())
+    (tmp_path / "run").chmod(0o555)  # counts for root too
+    try:
+        with pytest.raises(RunError, match=r"run/eval can't be written: give a folder for the results with --out"):
+            destination(tmp_path / "run", None)
+        assert destination(tmp_path / "run", tmp_path / "out").path == tmp_path / "out" / "run"
+        (tmp_path / "out").mkdir(mode=0o555)
+        with pytest.raises(RunError, match="choose another --out"):
+            destination(tmp_path / "run", tmp_path / "out")
+    finally:
+        (tmp_path / "run").chmod(0o755)
+
+
+def test_a_disk_that_fails_costs_the_files_alone(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    train(tmp_path / "run", recipe())
+    run = open_run(tmp_path / "run")
     for name in ("eval", "figures"):
-        (read_only / name).touch()  # a file in the place of a folder stops root as well
-    check(read_only, expected)
+        (tmp_path / "run" / name).touch()  # a file in the place of a folder stops root as well
+    lines: list[str] = []
+    measured = measure(run, Interpolation(), RunDir(tmp_path / "run"), lines.append)
+    np.testing.assert_equal(measured.scores, Interpolation().evaluate(run.trained).scores)
+    assert measured.files == []
+    said = [line.split(" could not be written")[0] for line in lines]
+    assert said == ["the result of interpolation", "the pictures"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_run(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+def test_a_folder_of_somebody_else(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     train(tmp_path / "run", recipe())
-    expected, _ = evaluate_run(open_run(tmp_path / "run"), ["factor", "interpolation"], pytest.fail)
-    read_only = tmp_path / "read_only"
-    train(read_only, recipe())
-    read_only.chmod(0o555)
-    try:
-        check(read_only, expected)
-    finally:
-        read_only.chmod(0o755)
+    with pytest.raises(RunError, match="can't be written"):
+        destination(tmp_path / "run", Path("/"))
 
 
-def check(path: Path, expected: object) -> None:
-    lines: list[str] = []
-    scores, files = evaluate_run(open_run(path), ["factor", "interpolation"], lines.append)
-    np.testing.assert_equal(scores, expected)
-    assert files == []
-    assert [line.split(" could not be written")[0] for line in lines] == [
-        "the result of factor",
-        "the result of interpolation",
-        "the pictures",
-    ]
+def test_nothing_to_measure_is_told(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    class Never(Reconstruction):
+        def evaluate(self, trained: object) -> object:
+            raise EvaluationError("nothing there")
+
+    train(tmp_path / "run", recipe())
+    run = open_run(tmp_path / "run")
+    with pytest.raises(EvaluationError, match="nothing there"):
+        measure(run, Never(), destination(run.path, None), pytest.fail)
+    assert not (run.path / "eval").exists()
+
+
+@pytest.mark.parametrize(
+    ("digests", "told"), [({}, {}), ({"train": "a", "test": "b"}, {"data": "b"}), ({"train": "a"}, {"data": "a"})]
+)
+def test_data_are_named_by_their_hash(
+    monkeypatch: pytest.MonkeyPatch, digests: dict[str, str], told: dict[str, str]
+) -> None:
+    monkeypatch.setattr(Lines, "digests", digests)
+    assert measured_on(Lines(8, 8, test_size=12)) == DATA | told

@@ -22,8 +22,8 @@ from acaikit.data.mnist import MNIST
 from acaikit.data.prepared import Notes, Prepared
 from acaikit.engine import Trainer
 from acaikit.errors import RunError, UserError
+from acaikit.runs import evaluation
 from acaikit.runs import session as module
-from acaikit.runs.evaluation import evaluate_run
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session, State, check, open_session
 
@@ -108,13 +108,15 @@ def test_a_run_goes_on_and_is_measured_only_with_the_examples_that_it_began_with
     train(path, config, steps=4)
     write(0, 1)  # the same examples in a new file
     train(path, config, steps=2)
-    evaluate_run(open_run(path), ["probe"], pytest.fail)
+    run = open_run(path)
+    evaluation.check(run, run.experiment.evaluators)
+    evaluation.measure(run, run.experiment.evaluators[0], evaluation.destination(path, None), pytest.fail)
     for seeds, changed in (((0, 2), "test"), ((3, 1), "train"), ((3, 2), "train and test")):
         write(*seeds)
         with pytest.raises(RunError, match=f"was begun with other {changed} examples than Arrays has now"):
             train(path, config, steps=4)
         with pytest.raises(RunError, match=f"was begun with other {changed} examples than Arrays has now"):
-            evaluate_run(open_run(path), ["probe"], pytest.fail)
+            evaluation.check(open_run(path), [])
 
 
 def test_a_longer_budget_continues_the_same_run(tmp_path: Path, recipe: Recipe, train: Train, bits: Bits) -> None:

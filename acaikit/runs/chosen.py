@@ -1,0 +1,118 @@
+"""Which evaluators measure a run, and with which settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from acaikit.config import Config, build
+from acaikit.config.resolve import mentioned
+from acaikit.errors import UserError
+from acaikit.evaluators.base import Evaluator
+from acaikit.registry import Part, find, parts, unknown
+
+
+def choose(own: Sequence[Evaluator], asked: Sequence[str], protocol: str | None, given: Config) -> list[Evaluator]:
+    """Return the evaluators that are to measure a run.
+
+    Parameters
+    ----------
+    own : sequence of Evaluator
+        The run's own: where one of them is asked for, its settings hold.
+    asked : sequence of str
+        Keys (``probe``) or registered names (``ProbeAccuracy``); none asks for all of `own`.
+    protocol : str, optional
+        One of `PROTOCOLS`; left out, each evaluator is taken as it is.
+    given : Config
+        Bindings of the evaluators' parameters, which stand above all.
+
+    Raises
+    ------
+    UserError
+        If no evaluator has such a name, or it can't be made.
+    ConfigError
+        If a binding can't be read, or is for none of them.
+    """
+    settings = _Settings(given)
+    chosen: dict[str, Evaluator] = {}
+    for part in [_find(name) for name in asked] or [_part_of(evaluator) for evaluator in own]:
+        kind = part.load()
+        mine = next((evaluator for evaluator in own if type(evaluator) is kind), None)
+        evaluator = settings.make(part, mine)
+        if protocol is not None and (other := evaluator.under(protocol)) is not evaluator:
+            evaluator = settings.make(_part_of(other), other)
+        chosen.setdefault(evaluator.key, evaluator)
+    settings.check_all_read(chosen.values())
+    return list(chosen.values())
+
+
+def _installed() -> list[Part]:
+    return [part for part in parts() if part.kind == "evaluators"]
+
+
+def _find(name: str) -> Part:
+    """Return the evaluator registered as `name`, or whose key is `name`; ours come first."""
+    if any(f".{part.full_name}".endswith(f".{name}") for part in _installed()):
+        return find(name, "evaluators")
+    keys: dict[str, Part] = {}
+    for part in _installed():
+        with suppress(UserError, AttributeError):  # a broken one is none of this command's business
+            keys.setdefault(part.load().key, part)
+    if name in keys:
+        return keys[name]
+    raise UserError(unknown("no evaluator is called", name, [*keys, *(part.name for part in _installed())]))
+
+
+def _part_of(evaluator: Evaluator) -> Part:
+    where = f"{type(evaluator).__module__}:{type(evaluator).__qualname__}"
+    for part in _installed():
+        if part.entry_point.value == where:
+            return part
+    return next(part for part in _installed() if part.load() is type(evaluator))
+
+
+class _Settings:
+    """Bindings for evaluators and for the parts that these refer to, and which of them were read."""
+
+    def __init__(self, given: Config) -> None:
+        self.given = given
+        self.read: set[str] = set()
+
+    def make(self, part: Part, like: Evaluator | None) -> Evaluator:
+        """Make the evaluator; what no binding gives is as in `like`, where there is one."""
+        names = self._reachable(part.full_name)
+        self.read |= names
+        bindings = {key: binding for key, binding in self.given.bindings.items() if binding.subject in names}
+        if like is not None and not bindings:
+            return like
+        made: Evaluator = build(Config(bindings, self.given.sources), part.full_name)
+        if not isinstance(made, Evaluator):
+            raise UserError(f"{part.name} ({part.entry_point.value}, from {part.distribution}) is no Evaluator")
+        if like is None:
+            return made
+        bound = {parameter for _, name, parameter in bindings if name == part.full_name}
+        values: dict[str, Any] = {
+            parameter: getattr(made if parameter in bound else like, parameter)
+            for parameter in inspect.signature(type(made)).parameters
+        }
+        return type(made)(**values)
+
+    def check_all_read(self, chosen: Iterable[Evaluator]) -> None:
+        """Raise `UserError` about bindings that none of the evaluators has read."""
+        unread = [b for b in self.given.bindings.values() if b.subject not in self.read]
+        if unread:
+            kinds = ", ".join(type(evaluator).__name__ for evaluator in chosen)
+            said = "\n".join(f"{b.where}: {b.label} is read by none of what is measured ({kinds})" for b in unread)
+            raise UserError(said)
+
+    def _reachable(self, name: str) -> set[str]:
+        found, waiting = {name}, [name]
+        while waiting:
+            of = waiting.pop()
+            values = [binding.value for binding in self.given.bindings.values() if binding.subject == of]
+            new = {other for value in values for other in mentioned(value)} - found
+            found |= new
+            waiting += new
+        return found
