@@ -1,13 +1,4 @@
-"""Conformance checks for authors of parts: one call tells whether a part keeps the rules that training relies on.
-
-Examples
---------
->>> from acaikit.regularizers import ACAI
->>> from acaikit.testing import check_regularizer
->>> check_regularizer(ACAI)
->>> check_regularizer(lambda: [ACAI(weight=1.0)])
->>> check_regularizer(ACAI, data="vectors")
-"""
+"""The check of regularizers: gradients against a slow oracle, and the rules that keep a run repeatable."""
 
 from __future__ import annotations
 
@@ -23,38 +14,19 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from acaikit.artifacts.checkpoints import Checkpoints
-from acaikit.data.lines import Lines
 from acaikit.engine import Trainer
-from acaikit.errors import UserError
 from acaikit.evaluators.interpolation import Interpolation
 from acaikit.evaluators.probe import ProbeAccuracy
-from acaikit.experiment import Experiment
-from acaikit.nets import ConvDecoder, ConvEncoder, Decoder, Encoder, MLPDecoder, MLPEncoder
 from acaikit.objective import constant, forward
-from acaikit.registry import unknown
 from acaikit.regularizer import Regularizer
-from acaikit.types import Shape
+from acaikit.testing.conformance import STEPS, NotConforming, copied, difference, small_trainer
 
 Factory = Callable[[], "Regularizer | Sequence[Regularizer]"]
 
-STEPS = 3
 HOOKS = ("corrupt", "posterior", "emit", "prepare", "model_loss", "own_loss", "after_step")
+"""What training calls; `doubt` is for evaluators alone."""
 TOLERANCE = 1e-9
 """Largest relative difference between two gradients in float64; rounding alone stays below 1e-12."""
-
-
-CONV = (ConvEncoder(depth=4, scales=2, latent=2), ConvDecoder(depth=4, scales=2))
-MLP = (MLPEncoder(hidden=(8,), latent=8), MLPDecoder(hidden=(8,)))
-DATA: Mapping[str, tuple[Shape, tuple[Encoder, Decoder]]] = {
-    "images": ((1, 8, 8), CONV),
-    "sequences": ((4, 16), CONV),
-    "vectors": ((64,), MLP),
-}
-"""What a part can be checked on: the 64 numbers of a small example in this shape, and networks that fit."""
-
-
-class NotConforming(AssertionError):
-    """A part breaks a rule; the message says which and what to do."""
 
 
 def check_regularizer(factory: Factory, data: str = "images") -> None:
@@ -75,12 +47,21 @@ def check_regularizer(factory: Factory, data: str = "images") -> None:
         If `data` is none of these.
     NotConforming
         If it writes no hook, gradients reach another player than they should, weights or draws depend on torch's global
-        generator, a tensor is made on a device or in a dtype of its own, evaluation changes state or is random, or a
-        run saved, restored and continued differs from one that was never interrupted.
+        generator, a tensor is made on a device or in a dtype of its own, `doubt` is no finite number per example,
+        evaluation changes state or is random, or a run saved, restored and continued differs from one that was never
+        interrupted.
     """
     check_hooks(factory)
     # A broken rule breaks later checks too: the first to fail is the one that names it.
-    for check in (check_dtype, check_evaluation, check_randomness, check_device, check_gradients, check_resume):
+    for check in (
+        check_dtype,
+        check_doubt,
+        check_evaluation,
+        check_randomness,
+        check_device,
+        check_gradients,
+        check_resume,
+    ):
         check(factory, data)
 
 
@@ -89,32 +70,8 @@ def _make(factory: Factory) -> list[Regularizer]:
     return [made] if isinstance(made, Regularizer) else list(made)
 
 
-class _LinesAs(Lines):
-    """Lines of 8x8, their pixels read as examples of another shape."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(8, 8, test_size=32)
-        self.shape = shape
-
-    def render(self, values: Tensor) -> Tensor:
-        return super().render(values).view(-1, *self.shape)
-
-
 def _trainer(factory: Factory, data: str, seed: int = 0) -> Trainer:
-    if data not in DATA:
-        raise UserError(unknown("check_regularizer can't check on", data, DATA))
-    shape, (encoder, decoder) = DATA[data]
-    return Trainer(
-        Experiment(
-            dataset=_LinesAs(shape),
-            encoder=encoder,
-            decoder=decoder,
-            regularizers=_make(factory),
-            batch_size=6,
-            learning_rate=1e-2,
-            seed=seed,
-        )
-    )
+    return small_trainer(_make(factory), data, seed=seed)
 
 
 def check_gradients(factory: Factory, data: str = "images") -> None:
@@ -191,11 +148,14 @@ def check_hooks(factory: Factory) -> None:
         kind = type(regularizer)
         own = [name for name in vars(kind) if not name.startswith("_")]
         for name in own:
-            near = [] if name in HOOKS else difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.85)
+            known = (*HOOKS, "doubt")
+            near = [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.85)
             if near and callable(getattr(kind, name)):
                 raise NotConforming(f"{kind.__name__}.{name} is no hook: did you mean {near[0]}?")
         if not any(getattr(kind, hook) is not getattr(Regularizer, hook) for hook in HOOKS):
-            raise NotConforming(f"{kind.__name__} writes none of the hooks {', '.join(HOOKS)}: it does nothing")
+            raise NotConforming(
+                f"{kind.__name__} writes none of the hooks {', '.join(HOOKS)}: it does nothing in training"
+            )
 
 
 def check_randomness(factory: Factory, data: str = "images") -> None:
@@ -240,6 +200,8 @@ def check_device(factory: Factory, data: str = "images") -> None:
             _, views = trainer.objective.backward(x, y, trainer.noise)
             for name, regularizer in trainer.model.regularizers.items():
                 regularizer.after_step(views[name])
+                with torch.no_grad():
+                    regularizer.doubt(views[name].z, views[name].x)
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise NotConforming(
             f"a hook makes a tensor on the default device, so it would fail on a GPU: give it device=x.device ({error})"
@@ -266,24 +228,63 @@ def check_dtype(factory: Factory, data: str = "images") -> None:
             raise NotConforming(f"in float64 the loss {name!r} must be a finite float64 scalar, not {said}")
 
 
+def check_doubt(factory: Factory, data: str = "images") -> None:
+    """See that `doubt` is None or one finite number per example, the same each time and whatever it is asked beside."""
+    trainer = _trainer(factory, data)
+    for _ in range(STEPS):
+        trainer.step()
+    _double(trainer)
+    model = trainer.model
+    with torch.no_grad():
+        z = model.encode(trainer.experiment.dataset.test().examples(slice(0, 4)).double())
+        x = model.decode(z)
+        for name, regularizer in model.regularizers.items():
+            doubt, again = (_doubt(name, regularizer, z, x) for _ in range(2))
+            if not torch.equal(doubt, again):
+                raise NotConforming(f"{name}.doubt gives two answers to one question: it must be deterministic")
+            alone = torch.cat([_doubt(name, regularizer, z[i : i + 1], x[i : i + 1]) for i in range(len(z))])
+            if not torch.allclose(alone, doubt, rtol=TOLERANCE, atol=TOLERANCE):
+                raise NotConforming(
+                    f"{name}.doubt of an example depends on the others in its batch: take no mean, norm or order over "
+                    f"the first axis"
+                )
+
+
+def _doubt(name: str, regularizer: Regularizer, z: Tensor, x: Tensor) -> Tensor:
+    """Return what `doubt` returns, or zeros where that is None."""
+    try:
+        doubt: Any = regularizer.doubt(z, x)
+    except (RuntimeError, IndexError) as error:
+        raise NotConforming(
+            f"{name}.doubt can't be asked about {len(z)} latents ({error}): it takes any number of them, and makes its "
+            f"own tensors with dtype=z.dtype"
+        ) from error
+    if doubt is None:
+        return z.new_zeros(len(z))
+    if not isinstance(doubt, Tensor) or doubt.shape != (len(z),) or not doubt.isfinite().all():
+        said = f"{doubt.tolist()}" if isinstance(doubt, Tensor) else f"a {type(doubt).__name__}"
+        raise NotConforming(
+            f"{name}.doubt must be None or a tensor of one finite number per example: {len(z)} here, not {said}"
+        )
+    return doubt
+
+
 def check_evaluation(factory: Factory, data: str = "images") -> None:
     """Evaluate, and see that it changes no state and gives the same result twice."""
     trainer = _trainer(factory, data)
     trainer.step()
-    before = _flatten(trainer.state_dict())
+    before = copied(trainer.state_dict(), "state")
     x = trainer.experiment.dataset.test().examples(slice(0, 8))
     with torch.no_grad():
         once, twice = trainer.model.interpolate(x[:4], x[4:]), trainer.model.interpolate(x[:4], x[4:])
+        trainer.model.doubts(trainer.model.encode(x))
         for evaluator in (Interpolation(pairs=2, steps=3), ProbeAccuracy()):
             evaluator.evaluate(trainer.trained)
     if not torch.equal(once, twice):
         raise NotConforming("two evaluations differ: where noise is None a hook must be deterministic")
-    after = _flatten(trainer.state_dict())
-    for path in before:
-        if not _equal(before[path], after[path]):
-            raise NotConforming(
-                f"evaluation changed {path}: hooks must not change state; that is what after_step is for"
-            )
+    path = difference(before, copied(trainer.state_dict(), "state"))
+    if path is not None:
+        raise NotConforming(f"evaluation changed {path}: hooks must not change state; that is what after_step is for")
 
 
 def check_resume(factory: Factory, data: str = "images") -> None:
@@ -308,26 +309,9 @@ def check_resume(factory: Factory, data: str = "images") -> None:
 
 
 def _same_state(a: Trainer, b: Trainer, message: str) -> None:
-    one, two = _flatten(a.state_dict()), _flatten(b.state_dict())
-    for path in one:
-        if path not in two or not _equal(one[path], two[path]):
-            raise NotConforming(f"{message} (first difference: {path})")
-
-
-def _flatten(tree: Any, path: str = "state") -> dict[str, Any]:
-    match tree:
-        case dict():
-            return {k: v for key, value in tree.items() for k, v in _flatten(value, f"{path}[{key!r}]").items()}
-        case list() | tuple():
-            return {k: v for i, value in enumerate(tree) for k, v in _flatten(value, f"{path}[{i}]").items()}
-        case Tensor():
-            return {path: tree.clone()}
-        case _:
-            return {path: tree}
-
-
-def _equal(a: Any, b: Any) -> bool:
-    return torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else bool(a == b)
+    path = difference(copied(a.state_dict(), "state"), copied(b.state_dict(), "state"))
+    if path is not None:
+        raise NotConforming(f"{message} (first difference: {path})")
 
 
 def _double(trainer: Trainer) -> None:

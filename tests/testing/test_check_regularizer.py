@@ -16,6 +16,7 @@ from acaikit.regularizers import ACAI, KL, VQEMA, AdversarialPrior, Architecture
 from acaikit.testing import (
     NotConforming,
     check_device,
+    check_doubt,
     check_dtype,
     check_evaluation,
     check_gradients,
@@ -211,6 +212,62 @@ class StateOutsideBuffers(Regularizer):
         self.weight += 1
 
 
+class DoubtPerPixel(ACAI):
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        return x.square()
+
+
+class DoubtOfAll(ACAI):
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        return super().doubt(z, x).mean()
+
+
+class DoubtInNumpy(ACAI):
+    def doubt(self, z: Tensor, x: Tensor) -> Any:
+        return super().doubt(z, x).numpy()
+
+
+class DoubtThatIsNaN(ACAI):
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        return (-super().doubt(z, x).square() - 1).log()
+
+
+class DoubtInSinglePrecision(ACAI):
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        return self.critic(x.float())
+
+
+class DoubtOfTheFirstFour(ACAI):
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        return self.critic(x[[0, 1, 2, 3]])
+
+
+class RandomDoubt(ACAI):
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        return super().doubt(z, x) + torch.rand(len(x))
+
+
+class DoubtBesideTheMean(ACAI):
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        doubt = super().doubt(z, x)
+        return doubt - doubt.mean()
+
+
+class DoubtThatCounts(ACAI):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("asked", torch.zeros(()))
+
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        self.asked += 1
+        return super().doubt(z, x)
+
+
+class DoubtElsewhere(ACAI):
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        return super().doubt(z, x) - torch.ones(len(x))
+
+
 BROKEN = [
     (check_randomness, GlobalNoise, "draws from torch's global generator: pass generator=noise"),
     (check_randomness, NumpyNoise, "two runs with one seed differ"),
@@ -233,6 +290,16 @@ BROKEN = [
     (check_gradients, UnfrozenCritic, "gradient of UnfrozenCritic's .*critic.* set requires_grad in a hook"),
     (check_gradients, TheEncoderItself, "encoder.layers.0.weight is not that of TheEncoderItself's own loss"),
     (check_gradients, HiddenNoise, "the gradient of probe's .* is not that of probe's own loss"),
+    (check_doubt, DoubtPerPixel, r"DoubtPerPixel.doubt must be None or .* one finite number per example: 4 here, not"),
+    (check_doubt, DoubtOfAll, "one finite number per example: 4 here, not"),
+    (check_doubt, DoubtInNumpy, "one finite number per example: 4 here, not a ndarray"),
+    (check_doubt, DoubtThatIsNaN, r"one finite number per example: 4 here, not \[nan"),
+    (check_doubt, DoubtInSinglePrecision, "can't be asked about 4 latents .* dtype=z.dtype"),
+    (check_doubt, DoubtOfTheFirstFour, "can't be asked about 1 latents .*: it takes any number of them"),
+    (check_doubt, RandomDoubt, "RandomDoubt.doubt gives two answers to one question"),
+    (check_doubt, DoubtBesideTheMean, "doubt of an example depends on the others in its batch"),
+    (check_evaluation, DoubtThatCounts, "evaluation changed .*asked.*: hooks must not change state"),
+    (check_device, DoubtElsewhere, r"give it device=x.device \(ones"),
     (check_evaluation, NoiseInEvaluation, "two evaluations differ: where noise is None a hook must be deterministic"),
     (check_evaluation, StateInEvaluation, "evaluation changed .*calls.*: hooks must not change state"),
     (check_resume, StateOutsideBuffers, r"goes on differently: state belongs in parameters and in buffers"),
@@ -251,13 +318,28 @@ class MisspelledHook(Regularizer):
         return step.z.square().mean()
 
 
+class MisspelledDoubt(ACAI):
+    def doubts(self, z: Tensor, x: Tensor) -> Tensor:
+        return self.critic(x)
+
+
 class NoHook(Regularizer):
     pass
 
 
+class DoubtAlone(Regularizer):
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        return z.flatten(1).norm(dim=1)
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
-    [(MisspelledHook, "MisspelledHook.modelloss is no hook: did you mean model_loss?"), (NoHook, "writes none of the")],
+    [
+        (MisspelledHook, "MisspelledHook.modelloss is no hook: did you mean model_loss?"),
+        (MisspelledDoubt, "MisspelledDoubt.doubts is no hook: did you mean doubt?"),
+        (NoHook, "writes none of the"),
+        (DoubtAlone, "DoubtAlone writes none of the hooks .*: it does nothing in training"),
+    ],
 )
 def test_a_part_that_does_nothing(part: type[Regularizer], message: str) -> None:
     with pytest.raises(NotConforming, match=message):
