@@ -1,0 +1,111 @@
+"""``acaikit compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from acaikit.cli import options
+from acaikit.cli.terminal import out, print_json, say
+
+if TYPE_CHECKING:
+    from acaikit.report.results import Group
+    from acaikit.runs.compared import Comparison
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("compare", epilog="Example: acaikit compare runs/lines_baseline_64 runs/lines_acai_64")(compare)
+
+
+def _side(name: str) -> Any:
+    return typer.Argument(
+        metavar=name, help="A run directory, a quoted glob, or the prefix of several seeds.", show_default=False
+    )
+
+
+def compare(
+    a: Annotated[str, _side("A")],
+    b: Annotated[str, _side("B")],
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--score",
+            metavar="NAME",
+            help="Which scores, such as probe/accuracy or 'factor/*'.",
+            show_default="all that both have",
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Look for evaluations here too: where acaikit eval --out put them."),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare two experiments over the seeds that both have: B minus A, and in what the experiments differ.
+
+    runs/lines_acai_64 stands for runs/lines_acai_64-s0, runs/lines_acai_64-s1, ... The interval is a 95 % percentile
+    bootstrap of the mean paired difference, 10,000 resamples. What is not finished is left out.
+    """
+    from acaikit.runs.compared import compare as compared
+    from acaikit.runs.groups import expand, group, read_runs
+
+    notes: list[str] = []
+    one, two = (group(read_runs(expand(text), notes.append, results)) for text in (a, b))
+    found = compared(one, two, scores or [])
+    notes += found.notes
+    if as_json:
+        print_json(_plain(found, notes))
+        return
+    _show(found)
+    for note in notes:
+        say(f"note: {note}")
+
+
+def _show(found: Comparison) -> None:
+    from rich.table import Table
+
+    from acaikit.artifacts.evaluations import SHORT
+    from acaikit.report.progress import number
+
+    for name, side in (("A", found.a), ("B", found.b)):
+        say(f"{name}: {side.name}", out)
+    say("\n".join(["they differ in (A -> B):", *(f"  {line}" for line in found.settings or ["nothing"])]), out)
+    table = Table("score", "protocol")
+    for heading in ("n", "A", "B", "B − A", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for score in found.scores:
+        interval = "–" if score.interval is None else "{} to {}".format(*map(number, score.interval))
+        means = [float(sum(values.values())) / len(values) for values in (score.a, score.b)]
+        shown = [number(value) for value in (*means, float(score.paired.mean()))]
+        table.add_row(score.score, score.protocol_sha256[:SHORT], str(len(score.a)), *shown, interval)
+    out.print(table)
+
+
+def _plain(found: Comparison, notes: list[str]) -> dict[str, Any]:
+    return {
+        "a": _about(found.a),
+        "b": _about(found.b),
+        "settings": list(found.settings),
+        "scores": [
+            {
+                "score": score.score,
+                "n": len(score.a),
+                "a": {str(seed): value for seed, value in score.a.items()},
+                "b": {str(seed): value for seed, value in score.b.items()},
+                "mean_a": sum(score.a.values()) / len(score.a),
+                "mean_b": sum(score.b.values()) / len(score.b),
+                "difference": float(score.paired.mean()),
+                "interval": score.interval,
+                "protocol_sha256": score.protocol_sha256,
+            }
+            for score in found.scores
+        ],
+        "notes": notes,
+    }
+
+
+def _about(group: Group) -> dict[str, Any]:
+    return {"name": group.name, "recipe": group.recipe, "runs": [str(run.path) for run in group.runs]}

@@ -1,0 +1,88 @@
+"""``acaikit table``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from acaikit.cli.terminal import out, print_json, say
+
+
+class Format(StrEnum):
+    """How to write the table."""
+
+    rich = "rich"
+    md = "md"
+    latex = "latex"
+    csv = "csv"
+    json = "json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("table", epilog="Example: acaikit table runs/mnist_acai_256-s* --paper")(table)
+
+
+def table(
+    run_dirs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN_DIR...",
+            help="Run directories; also a quoted glob, or the prefix of several seeds.",
+            show_default=False,
+        ),
+    ],
+    paper: Annotated[bool, typer.Option("--paper", help="Put the paper's numbers and the difference beside.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="For a terminal, a text or a program.")] = Format.rich,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Look for evaluations here too: where acaikit eval --out put them."),
+    ] = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--score",
+            metavar="NAME",
+            help="Which scores, such as probe/accuracy or 'kmeans/*'.",
+            show_default="those of the paper's tables; where there are none, all",
+        ),
+    ] = None,
+) -> None:
+    """Gather runs by experiment over seeds: mean ± population standard deviation (number of runs).
+
+    Runs that differ in nothing but Experiment.seed are one experiment. A run's score is the median of its last 20
+    values in training; of a score that was not measured in training, what acaikit eval found at the newest checkpoint.
+    A run that is not finished has a row of its own and is left out of the means. Values under different protocols are
+    never averaged.
+    """
+    from acaikit.report.machine import as_csv, as_json
+    from acaikit.report.results import tabulate
+    from acaikit.report.sheet import lay_out
+    from acaikit.runs.groups import expand, group, read_runs
+
+    notes: list[str] = []
+    runs = read_runs([path for text in run_dirs for path in expand(text)], notes.append, results)
+    found = tabulate(group(runs), scores or [], paper)
+    for run in runs:
+        if not run.finished:
+            notes.append(f"{run.path} is not finished ({run.progress}): left out of the means")
+    for note in notes:
+        say(f"note: {note}")
+    sheet = lay_out(found)
+    match form:
+        case Format.rich:
+            for piece in sheet.rich():
+                out.print(piece)
+            for line in sheet.below():
+                say(line, out)
+        case Format.md:
+            print(sheet.markdown())
+        case Format.latex:
+            print(sheet.latex())
+        case Format.csv:
+            print(as_csv(found), end="")
+        case Format.json:
+            print_json(as_json(found, notes))

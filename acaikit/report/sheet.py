@@ -1,0 +1,222 @@
+"""A table of results as people read it: headings, rows and numbered footnotes, in one of three forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from acaikit.artifacts.evaluations import SHORT
+from acaikit.report.paper import FACTOR_SCORES, SCORES, Published, departures
+from acaikit.report.progress import number
+from acaikit.report.results import Cell, Column, Group, Missing, Results
+from acaikit.report.tables import ACROSS, LAST
+
+NONE = "–"
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+}
+_MARKDOWN = "\\`*_[]<>|"
+
+
+@dataclass
+class Entry:
+    """A text of the table, and the numbers of its footnotes."""
+
+    text: str
+    marks: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of texts.
+
+    Attributes
+    ----------
+    headings : list of str
+        One for each column.
+    rows : list of list of Entry
+        The cells.
+    scores : list of int
+        The columns that begin with a score; those after it belong to it.
+    footnotes : list of str
+        Numbered from 1.
+    remarks : list of str
+        What holds for the whole table: protocols, and what is missing.
+    """
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Entry]]
+    scores: Sequence[int]
+    footnotes: Sequence[str]
+    remarks: Sequence[str]
+
+    def rich(self) -> list[Table]:
+        """Return the table for a terminal, in pieces of a readable width, without what stands below it."""
+        tables = []
+        for columns in self._pieces():
+            table = Table("experiment")
+            for column in columns:
+                table.add_column(Text(self.headings[column]), justify="right")
+            for row in self.rows:
+                if any(row[column].text != NONE for column in columns):
+                    table.add_row(*(Text(row[column].text + _brackets(row[column].marks)) for column in [0, *columns]))
+            tables.append(table)
+        return tables
+
+    def _pieces(self) -> list[list[int]]:
+        pieces: list[list[int]] = [[]]
+        for first, end in pairwise([*self.scores, len(self.headings)]):
+            if pieces[-1] and len(pieces[-1]) + end - first > ACROSS:
+                pieces.append([])
+            pieces[-1] += range(first, end)
+        return pieces
+
+    def below(self) -> list[str]:
+        """Return the lines below the table: footnotes, then remarks."""
+        return [*(f"[{mark}] {note}" for mark, note in enumerate(self.footnotes, 1)), *self.remarks]
+
+    def markdown(self) -> str:
+        """Return the table as GitHub's Markdown."""
+        rule = ["---", *["---:"] * (len(self.headings) - 1)]
+        rows = [[_markdown(cell.text + _brackets(cell.marks)) for cell in row] for row in self.rows]
+        table = [list(map(_markdown, self.headings)), rule, *rows]
+        lines = ["| " + " | ".join(row) + " |" for row in table]
+        return "\n".join([*lines, "", *(f"- {_markdown(line)}" for line in self.below())])
+
+    def latex(self) -> str:
+        r"""Return the table as a LaTeX ``tabular``; it needs ``\usepackage{booktabs}``."""
+        rows = [[escape(cell.text) + _superscript(cell.marks) for cell in row] for row in self.rows]
+        lines = [
+            r"% needs \usepackage{booktabs}",
+            rf"\begin{{tabular}}{{l{'r' * (len(self.headings) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(escape, self.headings)) + r" \\",
+            r"\midrule",
+            *(" & ".join(row) + r" \\" for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+        notes = [f"{_superscript([mark])} {escape(note)}" for mark, note in enumerate(self.footnotes, 1)]
+        return "\n".join([*lines, *(rf"\par\footnotesize {note}" for note in [*notes, *map(escape, self.remarks)])])
+
+
+def escape(text: str) -> str:
+    """Return text as LaTeX sets it."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _markdown(text: str) -> str:
+    return "".join(f"\\{c}" if c in _MARKDOWN else c for c in text)
+
+
+def _brackets(marks: Sequence[int]) -> str:
+    return "".join(f" [{mark}]" for mark in marks)
+
+
+def _superscript(marks: Sequence[int]) -> str:
+    return rf"\textsuperscript{{{','.join(map(str, marks))}}}" if marks else ""
+
+
+def lay_out(results: Results) -> Sheet:
+    """Return the table of texts; where the paper has numbers, they and the difference stand beside ours."""
+    notes: dict[str, int] = {}
+
+    def mark(note: str) -> int:
+        return notes.setdefault(note, len(notes) + 1)
+
+    printed = {j for _, j in results.published}
+    headings, rows, scores = ["experiment"], [], []
+    for j, column in enumerate(results.columns):
+        scores.append(len(headings))
+        headings += [heading(column), *(["paper", "difference"] if j in printed else [])]
+    for i, group in enumerate(results.groups):
+        row = [Entry(group.name)]
+        if not group.finished:
+            row[0].marks.append(mark("not finished: left out of the means of its experiment"))
+        for j, column in enumerate(results.columns):
+            cell, theirs = results.cells.get((i, j)), results.published.get((i, j))
+            row.append(_ours(column, cell, mark))
+            if j in printed:
+                row += _beside(column, group, cell, theirs, mark)
+        rows.append(row)
+    remarks = ["± is the population standard deviation over the runs, whose number is in brackets"]
+    if results.published:
+        remarks.append("within and outside: of the paper's standard deviation")
+    remarks += [f"protocol {sha[:SHORT]}: {said(protocol)}" for sha, protocol in results.protocols.items()]
+    return Sheet(headings, rows, scores, list(notes), [*remarks, *map(_missing, results.missing)])
+
+
+def heading(column: Column) -> str:
+    """Return a column's heading, with its unit in the paper's tables."""
+    unit = " (1e-3)" if FACTOR_SCORES.get(column.score, ("", 1.0))[1] != 1.0 else ""
+    percent = " (%)" if column.score in SCORES and column.score not in FACTOR_SCORES else ""
+    return f"{column.score}{unit}{percent}" + (f" [{column.tag[:SHORT]}]" if column.tag else "")
+
+
+def said(protocol: Mapping[str, Any]) -> str:
+    """Return a protocol's parameters in one line."""
+    return ", ".join(f"{key} {value}" for key, value in sorted(protocol.items()))
+
+
+def command(missing: Missing) -> str:
+    """Return the command that measures what is missing."""
+    runs = " ".join(str(run.path) for run in missing.runs)
+    return f"acaikit eval --with {missing.column.score.partition('/')[0]} {runs}"
+
+
+def _ours(column: Column, cell: Cell | None, mark: Any) -> Entry:
+    if cell is None:
+        return Entry(NONE)
+    shown = Entry(f"{_value(column, cell.mean)}{_spread(column, cell.std)} ({len(cell.values)})")
+    if cell.of is not None and cell.of < LAST:
+        shown.marks.append(mark(f"median of the last {cell.of}" if cell.of else "undefined in every evaluation"))
+    if cell.undefined:
+        shown.marks.append(mark(f"undefined in {cell.undefined} of {cell.undefined + len(cell.values)} runs"))
+    return shown
+
+
+def _beside(column: Column, group: Group, cell: Cell | None, theirs: Published | None, mark: Any) -> list[Entry]:
+    if theirs is None:
+        return [Entry(NONE), Entry(NONE)]
+    paper = Entry(f"{_value(column, theirs.mean)}{_spread(column, theirs.std)} ({theirs.n})")
+    if group.differences:
+        paper.marks.append(mark(f"not the paper's experiment {group.recipe}: {'; '.join(group.differences)}"))
+    if cell is None or cell.difference is None:
+        return [paper, Entry(NONE)]
+    verdict = {True: "within", False: "outside", None: ""}[cell.within]
+    difference = Entry(f"{_value(column, cell.difference, '+')} {verdict}".strip())
+    if cell.within is None:
+        difference.marks.append(mark("the paper gives no standard deviation"))
+    if departed := departures(column.score, cell.protocol):
+        difference.marks.append(mark(f"not the paper's protocol: {', '.join(departed)}"))
+    return [paper, difference]
+
+
+def _value(column: Column, value: float, sign: str = "") -> str:
+    if column.score not in SCORES:
+        return number(value)
+    unit = FACTOR_SCORES.get(column.score, ("", 1.0))[1]
+    return f"{round(value / unit, 2) + 0.0:{sign}.2f}".replace("-", "−")  # + 0.0: no minus before a zero
+
+
+def _spread(column: Column, std: float | None) -> str:
+    return "" if std is None else f" ± {_value(column, std)}"
+
+
+def _missing(missing: Missing) -> str:
+    return f"missing: {missing.column.score} of {missing.group.name}; to measure it: {command(missing)}"

@@ -1,0 +1,233 @@
+"""Runs read for a table, and grouped by experiment. Neither models nor data are loaded, and nothing is written."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from glob import has_magic
+from pathlib import Path
+from typing import Any
+
+from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.evaluations import SHORT, Evaluation, protocol_hash, read_evaluations
+from acaikit.artifacts.faults import BrokenFile, MissingFile
+from acaikit.artifacts.metrics import read_metrics
+from acaikit.artifacts.rundir import RunDir
+from acaikit.config import Config, build, read_recipe, read_resolved
+from acaikit.config.resolve import Difference, Key, differences
+from acaikit.config.syntax import OVERRIDE, Binding, Where
+from acaikit.errors import RunError, UserError
+from acaikit.evaluators.base import Evaluator
+from acaikit.experiment import Experiment
+from acaikit.recipes import shipped
+from acaikit.registry import find
+from acaikit.report.results import Group, RunResults, Value, check_seeds
+from acaikit.report.tables import LAST, reported
+
+Say = Callable[[str], None]
+
+NOTHING = Config({}, {})
+
+
+def expand(text: str) -> list[Path]:
+    """Return the run directories that `text` names: one itself, those of a glob, or the seeds of a prefix.
+
+    ``runs/lines_acai_64`` is the prefix of ``runs/lines_acai_64-s0``, ``runs/lines_acai_64-s1``, ...
+
+    Raises
+    ------
+    RunError
+        If there is none.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return [path]
+    if has_magic(text):
+        root = Path(path.anchor or ".")
+        found = [other for other in sorted(root.glob(str(path.relative_to(path.anchor)))) if RunDir(other).exists()]
+        wanted = "fits"
+    else:
+        seeds = re.compile(re.escape(path.name) + r"-s(\d+)")
+        folder = path.parent if path.parent.is_dir() else None
+        numbered = [(int(m[1]), f) for f in (folder.iterdir() if folder else ()) if (m := seeds.fullmatch(f.name))]
+        found, wanted = [f for _, f in sorted(numbered) if RunDir(f).exists()], f"is called {text} or {text}-s0, ..."
+    if not found:
+        raise RunError(f"{text} is no run: no run directory {wanted}")
+    return found
+
+
+def read_runs(paths: Iterable[Path], say: Say, results: Path | None = None) -> list[RunResults]:
+    """Read runs, each once.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Run directories.
+    say : callable
+        Takes a line about what was passed over.
+    results : Path, optional
+        Another folder of evaluations, as ``acaikit eval --out`` fills it.
+
+    Raises
+    ------
+    RunError
+        With every run that can't be read.
+    """
+    found: dict[str, RunResults] = {}
+    faults = []
+    for path in paths:
+        try:
+            run = _read(path, say, results)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        first = found.setdefault(run.run_id, run)
+        if first.path.resolve() != path.resolve():
+            say(f"{path} is a copy of {first.path}, and counts once")
+    if faults:
+        raise RunError("\n".join(faults))
+    return list(found.values())
+
+
+def group(runs: Iterable[RunResults]) -> list[Group]:
+    """Group runs by experiment: by everything but the seed, in the order in which the experiments come.
+
+    A run that is not finished is a group of its own.
+
+    Raises
+    ------
+    RunError
+        If two finished runs of an experiment have the same seed.
+    """
+    alike: dict[Any, list[RunResults]] = defaultdict(list)
+    for run in runs:
+        alone = None if run.finished else run.run_id
+        alike[_identity(run.config), tuple(sorted(run.data.items())), alone].append(run)
+    groups = [_named(sorted(members, key=lambda run: run.seed)) for members in alike.values()]
+    names = [group.name for group in groups]
+    for place, (identity, made) in enumerate(zip(alike, groups, strict=True)):
+        if names.count(made.name) > 1:  # the same bindings above another recipe of that name, or other data
+            settings = [sorted(identity[0]), identity[1]]
+            groups[place] = replace(made, name=f"{made.name} [{protocol_hash({'of': settings})[:SHORT]}]")
+        check_seeds(groups[place])
+    return groups
+
+
+def _read(path: Path, say: Say, results: Path | None) -> RunResults:
+    directory = RunDir(path)
+    info = directory.read_run()
+    config = read_resolved(info["resolved"], f"{path}/run.h5")
+    experiment: Experiment = build(config)
+    step, samples, budget = _progress(directory, info["run_id"], experiment.samples, say)
+    run = RunResults(
+        path,
+        info["run_id"],
+        info["seed"],
+        _without_seed(config, budget),
+        [name for name in info["sources"] if not name.startswith(OVERRIDE)],
+        [*info["overrides"], *([f"Experiment.samples = {budget}"] if budget != experiment.samples else [])],
+        info.get("data", {}),
+        samples,
+        budget,
+        {},
+    )
+    in_training = _metrics(directory, experiment, run.data)
+    folders = [directory.eval, *([RunDir(results / path.resolve().name).eval] if results is not None else [])]
+    afterwards = _evaluations(run, folders, step, say)
+    return replace(run, values={**afterwards, **in_training})
+
+
+def _progress(directory: RunDir, run_id: str, budget: int, say: Say) -> tuple[int, int, int]:
+    """Return step, samples and budget of the newest checkpoint; of a run without one, its beginning."""
+    checkpoints = Checkpoints(directory.checkpoints, run_id)
+    for step in reversed(checkpoints.steps()):
+        try:
+            state = checkpoints.peek(step)
+            return step, int(state["samples"]), int(state["budget"])
+        except MissingFile:  # pruned by the running training since it was listed
+            continue
+        except (BrokenFile, KeyError) as error:
+            say(f"checkpoint of step {step} passed over: {error}")
+    return 0, 0, budget
+
+
+def _metrics(directory: RunDir, experiment: Experiment, data: Mapping[str, str]) -> dict[str, list[Value]]:
+    """Return what was measured in training, each score with the protocol made of the run's own settings."""
+    own = {evaluator.key: evaluator for evaluator in experiment.evaluators}
+    return {
+        score: [Value(row["median"], _in_training(own.get(score.partition("/")[0]), experiment, data), int(row["n"]))]
+        for score, row in reported(read_metrics(directory.metrics)).items()
+    }
+
+
+def _in_training(evaluator: Evaluator | None, experiment: Experiment, data: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        **(evaluator.protocol if evaluator is not None else {}),
+        "dataset": type(experiment.dataset).__name__,
+        **({"data": data.get("test", data.get("train"))} if data else {}),
+        "evaluate_every": experiment.evaluate_every,
+        "reported": f"median of the last {LAST} evaluations",
+    }
+
+
+def _evaluations(run: RunResults, folders: Sequence[Path], step: int, say: Say) -> dict[str, list[Value]]:
+    """Return what ``acaikit eval`` measured: of each evaluator and protocol the newest, if of the newest checkpoint."""
+    newest: dict[tuple[str, str], Evaluation] = {}
+    for folder in folders:
+        for found in read_evaluations(folder, say):
+            kind = (found.name, found.protocol_sha256)
+            if found.run_id == run.run_id and (kind not in newest or newest[kind].step <= found.step):
+                newest[kind] = found
+    values: dict[str, list[Value]] = defaultdict(list)
+    for found in newest.values():
+        if found.step < step:
+            say(f"{run.path}: {found.name} was measured at step {found.step}, the run is at {step}: it is left out")
+            continue
+        for score, value in found.scores.items():
+            values[f"{found.name}/{score}"].append(Value(value, found.protocol))
+    return values
+
+
+@cache
+def _of_experiment(parameter: str) -> Key:
+    return "", find("Experiment").full_name, parameter
+
+
+def _without_seed(config: Config, budget: int | None = None) -> Config:
+    """Return a config without its seed; with a budget, that of a run, which ``resume --samples`` may have raised."""
+    bindings = {key: binding for key, binding in config.bindings.items() if key != _of_experiment("seed")}
+    if budget is not None:
+        key = _of_experiment("samples")
+        bindings[key] = Binding(*key, budget, Where("run.h5", 1))
+    return Config(bindings, config.sources)
+
+
+def _identity(config: Config) -> frozenset[Difference]:
+    """Return every setting that isn't its default: equal where two configs have no differences."""
+    return frozenset(differences(config, NOTHING))
+
+
+@cache
+def _shipped() -> dict[frozenset[Difference], str]:
+    return {_identity(_without_seed(read_recipe(name))): name for name in shipped()}
+
+
+def _named(runs: Sequence[RunResults]) -> Group:
+    """Return the group of runs of one experiment under its name."""
+    run = runs[0]
+    stems = [Path(name).stem for name in run.sources]
+    recipe = _shipped().get(_identity(run.config)) or next((stem for stem in stems if stem in shipped()), None)
+    if recipe is None:
+        changed = [text for text in run.overrides if not text.replace(" ", "").startswith("Experiment.seed=")]
+        name, different = stems[0], []
+    else:
+        different = list(differences(_without_seed(read_recipe(recipe)), run.config))
+        changed = [f"{changed.label} = {changed.after}" for changed in different]
+        name = recipe
+    title = ", ".join([name, *changed])
+    if not run.finished:
+        title += f" (seed {run.seed}, at {run.progress})"
+    return Group(title, recipe, list(map(str, different)), runs)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import acaikit as package
+
+
+@pytest.fixture
+def seeds(acaikit, finished, tiny) -> list[str]:
+    """Two finished runs of one experiment, and one that has only begun."""
+    acaikit("run", "quickstart", *tiny, "--seed", 1, "--dir", "second", "--quiet")
+    acaikit("run", "quickstart", *tiny, "--seed", 2, "--dir", "third", "--quiet")
+    for file in [*Path("third/checkpoints").iterdir()][1:]:
+        file.unlink()
+    return ["finished", "second"]
+
+
+def test_json_beside_what_the_runs_say(acaikit, seeds: list[str]) -> None:
+    ran = acaikit("table", *seeds, "--format", "json", "--score", "*")
+    assert ran.out.count("\n") == 1 and ran.err == ""
+    told = json.loads(ran.out, parse_constant=pytest.fail)
+    (experiment,) = told["experiments"]
+    assert experiment["recipe"] == "quickstart"
+    assert experiment["name"].startswith("quickstart, ") and "Experiment.samples = 256" in experiment["name"]
+    assert [run["path"] for run in experiment["runs"]] == seeds
+    metrics = [package.open_run(path).metrics() for path in seeds]
+    for score in experiment["scores"]:
+        columns = [table[score["score"]] for table in metrics]
+        values = [float(np.median(column[~np.isnan(column)])) for column in columns if not np.isnan(column).all()]
+        assert (score["n"], score["undefined"]) == (len(values), 2 - len(values))
+        assert score["mean"] == (pytest.approx(np.mean(values)) if values else None)
+        assert score["std"] == (pytest.approx(np.std(values)) if len(values) > 1 else None)
+        assert told["protocols"][score["protocol_sha256"]]["reported"] == "median of the last 20 evaluations"
+    assert {"probe/accuracy", "factor/mean_distance"} <= {s["score"] for s in experiment["scores"] if s["n"] == 2}
+
+
+@pytest.mark.parametrize("form", ["rich", "md", "latex", "csv"])
+def test_every_form_holds_the_numbers(acaikit, finished, form: str) -> None:
+    out = acaikit("table", finished, "--format", form, "--score", "probe/accuracy").out
+    value = float(np.median(package.open_run(finished).metrics()["probe/accuracy"]))
+    if form == "csv":
+        (row,) = csv.DictReader(io.StringIO(out))
+        assert float(row["mean"]) == value
+    else:
+        assert f"{value:.2f} (1)" in out
+        assert "median of the last 2" in out and "protocol" in out
+
+
+def test_a_recipe_that_is_not_in_the_paper_has_no_number_of_it(acaikit, finished) -> None:
+    told = json.loads(acaikit("table", finished, "--paper", "--format", "json").out)
+    assert all(score["paper"] is None for score in told["experiments"][0]["scores"])
+
+
+def test_the_papers_number_is_marked_where_the_run_differs(acaikit, tiny) -> None:
+    acaikit("run", "lines_acai_64", *tiny, "--dir", "r", "--quiet")
+    told = json.loads(acaikit("table", "r", "--paper", "--format", "json").out)["experiments"][0]
+    distance = next(score for score in told["scores"] if score["score"] == "factor/mean_distance")
+    assert distance["paper"] == {"mean": pytest.approx(0.24e-3), "std": pytest.approx(0.01e-3), "n": 5}
+    assert "Experiment.samples: 16777216 -> 256" in told["differences"]
+    assert "not the paper's experiment lines_acai_64: " in acaikit("table", "r", "--paper").out
+
+
+def test_an_unfinished_run_is_shown_and_left_out(acaikit, seeds: list[str]) -> None:
+    ran = acaikit("table", *seeds, "third", "--format", "json")
+    assert "note: third is not finished (128 of 256 samples): left out of the means" in ran.err
+    experiments = json.loads(ran.out)["experiments"]
+    assert [(e["finished"], len(e["runs"])) for e in experiments] == [(True, 2), (False, 1)]
+    assert experiments[1]["name"].endswith("(seed 2, at 128 of 256 samples)")
+
+
+def test_measured_afterwards(acaikit, finished) -> None:
+    acaikit("eval", finished, "--interpolate", "--out", "elsewhere", "--quiet")
+    assert (
+        "no run has a score 'interpolation/*'" in acaikit("table", finished, "--score", "interpolation/*", code=2).err
+    )
+    args = ("--results", "elsewhere", "--score", "interpolation/*", "--format", "json")
+    told = json.loads(acaikit("table", finished, *args).out)["experiments"][0]["scores"]
+    assert {s["score"] for s in told} == {"interpolation/endpoint_mse", "interpolation/step_ratio"}
+    assert all(s["median_of"] is None for s in told)
+
+
+def test_a_broken_run_is_an_error_before_anything(acaikit, finished) -> None:
+    shutil.copytree(finished, "broken")
+    Path("broken/run.h5").write_bytes(b"x")
+    ran = acaikit("table", finished, "broken", code=2)
+    assert ran.out == "" and "broken/run.h5" in ran.err
+
+
+def test_mistakes(acaikit, finished) -> None:
+    assert "did you mean probe/accuracy" in acaikit("table", finished, "--score", "probe/acuracy", code=2).err
+    assert "nowhere is no run" in acaikit("table", "nowhere", code=2).err
+    assert "holds no run" in acaikit("table", ".", code=2).err

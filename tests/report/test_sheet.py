@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from acaikit.config import read_recipe
+from acaikit.report import paper
+from acaikit.report.machine import FIELDS, as_csv, as_json
+from acaikit.report.results import Group, Results, RunResults, Value, tabulate
+from acaikit.report.sheet import escape, lay_out
+
+PROBE = {"evaluator": "ProbeAccuracy", "dataset": "MNIST"}
+
+
+def runs(recipe: str, values: dict[str, list[float]], samples: int = 64, of: int = 20) -> list[RunResults]:
+    config = read_recipe(recipe)
+    count = max(map(len, values.values()))
+    return [
+        RunResults(
+            Path(f"{recipe}-s{seed}"),
+            f"{recipe}-s{seed}",
+            seed,
+            config,
+            [recipe],
+            [],
+            {},
+            samples,
+            64,
+            {score: [Value(column[seed], PROBE, of)] for score, column in values.items() if seed < len(column)},
+        )
+        for seed in range(count)
+    ]
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.setattr(paper, "_protocol", lambda key: {"pairs": 256} if key == "factor" else {})
+    scores = {"probe/accuracy": [98.8, 99.0], "kmeans/accuracy": [90.0]}
+    mnist = Group("mnist_acai_256", "mnist_acai_256", [], runs("mnist_acai_256", scores))
+    lines = runs("lines_acai_64", {"factor/mean_distance": [0.0005], "factor/smoothness_paper": [float("nan")]}, of=3)
+    short = ["Experiment.samples: 16777216 -> 64"]
+    live = Group("live [x] | 50%", None, [], runs("quickstart", {"probe/accuracy": [50.0]}, samples=32))
+    return tabulate([mnist, Group("lines_acai_64, a = 1", "lines_acai_64", short, lines), live], paper=True)
+
+
+def cells(results: Results) -> list[list[str]]:
+    sheet = lay_out(results)
+    return [[f"{cell.text}{cell.marks or ''}" for cell in row] for row in sheet.rows]
+
+
+def test_cells(results: Results) -> None:
+    sheet = lay_out(results)
+    assert sheet.headings == [
+        "experiment",
+        *("factor/mean_distance (1e-3)", "paper", "difference"),
+        *("factor/smoothness_paper", "paper", "difference"),
+        *("probe/accuracy (%)", "paper", "difference"),
+        *("kmeans/accuracy (%)", "paper", "difference"),
+    ]
+    mnist, lines, live = cells(results)
+    assert mnist[7:] == [
+        *("98.90 ± 0.10 (2)", "99.00 ± 0.08 (5)", "−0.10 outside"),
+        *("90.00 (1)", "96.17 (5)", "−6.17[1]"),
+    ]
+    assert mnist[1:7] == lines[7:] == ["–"] * 6
+    assert lines[1:4] == ["0.50 (1)[2]", "0.24 ± 0.01 (5)[3]", "+0.26 outside[4]"]
+    assert lines[4:7] == ["nan (0)[2, 5]", "0.10 ± 0.01 (5)[3]", "–"]
+    assert live[0] == "live [x] | 50%[6]" and live[7] == "50.00 (1)"
+    assert sheet.footnotes == [
+        "the paper gives no standard deviation",
+        "median of the last 3",
+        "not the paper's experiment lines_acai_64: Experiment.samples: 16777216 -> 64",
+        "not the paper's protocol: pairs None, not 256",
+        "undefined in 1 of 1 runs",
+        "not finished: left out of the means of its experiment",
+    ]
+
+
+def test_below_the_table(results: Results) -> None:
+    told = "\n".join(lay_out(results).below())
+    (sha,) = results.protocols
+    assert f"protocol {sha[:8]}: dataset MNIST, evaluator ProbeAccuracy" in told
+    assert (
+        "missing: kmeans/accuracy of mnist_acai_256; to measure it: acaikit eval --with kmeans mnist_acai_256-s1"
+        in told
+    )
+    assert "population standard deviation" in told
+
+
+def test_a_zero_difference_has_no_minus() -> None:
+    found = tabulate(
+        [Group("x", "mnist_acai_256", [], runs("mnist_acai_256", {"probe/accuracy": [98.999]}))], paper=True
+    )
+    assert cells(found)[0][3] == "+0.00 within"
+
+
+def test_for_a_terminal(results: Results) -> None:
+    console = Console(file=io.StringIO(), width=120, force_terminal=False)
+    tables = lay_out(results).rich()
+    for table in tables:
+        console.print(table)
+    shown = console.file.getvalue()
+    assert len(tables) == 4  # three columns for each score
+    assert "live [x] | 50% [6]" in shown
+    assert "98.90 ± 0.10 (2)" in shown and "−0.10 outside" in shown
+    assert all("…" not in line for line in shown.splitlines())
+
+
+def test_markdown(results: Results) -> None:
+    lines = lay_out(results).markdown().splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 5
+    bars = {len(line.replace("\\|", "").split("|")) for line in table}
+    assert bars == {15}
+    assert r"live \[x\] \| 50% \[6\]" in table[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a_b & 50% #1 {x} $", r"a\_b \& 50\% \#1 \{x\} \$"),
+        ("\\textbf{x}", r"\textbackslash{}textbf\{x\}"),
+        ("~^ -> <", r"\textasciitilde{}\textasciicircum{} -\textgreater{} \textless{}"),
+        ("1 ± 2, −3, –", r"1 $\pm$ 2, $-$3, --"),
+        ("plain", "plain"),
+    ],
+)
+def test_latex_escapes(text: str, expected: str) -> None:
+    assert escape(text) == expected
+
+
+def test_latex(results: Results) -> None:
+    text = lay_out(results).latex()
+    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 3
+    assert {len(row.replace(r"\&", "").split("&")) for row in rows} == {13}
+    assert r"mnist\_acai\_256 & " in text
+    assert r"98.90 $\pm$ 0.10 (2)" in text and r"$-$6.17\textsuperscript{1}" in text
+    assert r"nan (0)\textsuperscript{2,5}" in text
+    assert text.isascii()
+
+
+def test_csv(results: Results) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(results))))
+    assert tuple(rows[0]) == FIELDS
+    by = {(row["experiment"], row["score"]): row for row in rows}
+    probe = by["mnist_acai_256", "probe/accuracy"]
+    assert float(probe["mean"]) == pytest.approx(98.9) and float(probe["std"]) == pytest.approx(0.1)
+    assert float(probe["difference"]) == pytest.approx(-0.1) and probe["within"] == "False"
+    assert (probe["n"], probe["paper_mean"], probe["paper_std"]) == ("2", "99.0", "0.08")
+    assert probe["protocol_sha256"] in results.protocols
+    assert by["mnist_acai_256", "kmeans/accuracy"]["std"] == by["mnist_acai_256", "kmeans/accuracy"]["paper_std"] == ""
+    distance = by["lines_acai_64, a = 1", "factor/mean_distance"]
+    assert float(distance["mean"]) == 0.0005 and float(distance["paper_mean"]) == pytest.approx(0.00024)
+    assert distance["differences"] == "Experiment.samples: 16777216 -> 64"
+
+
+def test_json(results: Results) -> None:
+    told = json.loads(json.dumps(as_json(results, ["a note"]), allow_nan=False))
+    assert told.keys() == {"experiments", "protocols", "missing", "notes"}
+    mnist, lines, live = told["experiments"]
+    assert mnist.keys() == {"name", "recipe", "differences", "finished", "runs", "scores"}
+    assert mnist["runs"][1] == {
+        "path": "mnist_acai_256-s1",
+        "run_id": "mnist_acai_256-s1",
+        "seed": 1,
+        "samples": 64,
+        "budget": 64,
+    }
+    probe = mnist["scores"][0]
+    assert probe["seeds"] == {"0": 98.8, "1": 99.0}
+    assert (probe["n"], probe["within"], probe["paper"]) == (2, False, {"mean": 99.0, "std": 0.08, "n": 5})
+    assert told["protocols"][probe["protocol_sha256"]] == PROBE
+    smoothness = next(s for s in lines["scores"] if s["score"] == "factor/smoothness_paper")
+    assert (smoothness["n"], smoothness["mean"], smoothness["undefined"]) == (0, None, 1)
+    assert live["finished"] is False and live["scores"][0]["paper"] is None
+    missing = told["missing"]
+    assert {"experiment", "score", "runs", "command"} == missing[0].keys()
+    assert told["notes"] == ["a note"]
+
+
+def test_columns_under_several_protocols_say_which() -> None:
+    one, two = runs("mnist_acai_256", {"probe/accuracy": [1.0, 2.0]})
+    other = replace(two, values={"probe/accuracy": [Value(2.0, PROBE | {"x": 1})]})
+    found = tabulate([Group("x", None, [], [one, other])])
+    assert lay_out(found).headings[1:] == [f"probe/accuracy (%) [{c.tag[:8]}]" for c in found.columns]
+    assert len(found.columns) == 2
+    # Programs are told the same.
+    assert len({s["protocol_sha256"] for s in as_json(found, [])["experiments"][0]["scores"]}) == 2

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.evaluations import write_evaluation
+from acaikit.artifacts.metrics import Metrics
+from acaikit.artifacts.rundir import RunDir
+from acaikit.config import Config, read_recipe
+from acaikit.engine import Trainer
+from acaikit.errors import RunError
+from acaikit.report.tables import reported
+from acaikit.runs.groups import expand, group, read_runs
+from acaikit.runs.opened import open_run
+from acaikit.runs.session import Session, open_session
+
+Recipe = Callable[..., Config]
+Train = Callable[..., Session]
+PROTOCOL = {"evaluator": "KMeans", "restarts": 1000}
+
+
+def write(
+    path: Path, recipe: str = "mnist_acai_256", seed: int = 0, *bindings: str, samples: int = 2**24, budget: int = 2**24
+) -> RunDir:
+    """Write what a run leaves behind, without training it."""
+    given = [*bindings, f"Experiment.seed = {seed}"]
+    config = read_recipe(recipe, given)
+    directory, run_id = RunDir(path), f"id of {path.name}"
+    info = {"resolved": config.resolved, "sources": dict(config.sources), "overrides": given, "data": {"test": "t"}}
+    directory.write_run({"run_id": run_id, "seed": seed, **info})
+    Metrics(directory.metrics, run_id).append(1, {"samples": samples, "probe/accuracy": 90.0 + seed})
+    Checkpoints(directory.checkpoints, run_id).save(8, {"model": {}, "samples": samples, "budget": budget})
+    return directory
+
+
+def evaluate(directory: RunDir, value: float, step: int = 8, protocol: dict = PROTOCOL, run_id: str | None = None):
+    run_id = run_id or directory.read_run()["run_id"]
+    return write_evaluation(directory.eval, "kmeans", step, run_id, {"accuracy": value}, protocol, {})
+
+
+def read(*paths: Path, say=pytest.fail, results: Path | None = None):
+    return read_runs(paths, say, results)
+
+
+def test_what_a_real_run_reports(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    train(tmp_path / "r", recipe("acai", "Experiment.seed = 5"))
+    (run,) = read(tmp_path / "r")
+    opened = open_run(tmp_path / "r")
+    assert (run.run_id, run.seed, run.samples, run.budget, run.finished) == (opened.info["run_id"], 5, 72, 72, True)
+    expected = reported(opened.metrics())
+    assert run.values.keys() == expected.keys()
+    for score, (value,) in run.values.items():
+        np.testing.assert_equal(value.value, expected[score]["median"])
+    (value,) = run.values["factor/mean_distance"]
+    assert value.of == 3
+    assert value.protocol["pairs"] == 3
+    assert value.protocol["dataset"] == "Lines"
+    assert value.protocol["evaluate_every"] == 24
+    assert value.protocol["reported"] == "median of the last 20 evaluations"
+
+
+def test_a_run_that_is_being_trained(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    class Looker:
+        seen: list[tuple[int, bool, int]] = []  # noqa: RUF012
+
+        def on_step(self, trainer: Trainer, losses: object) -> None:
+            (run,) = read(tmp_path / "r")
+            self.seen.append((run.samples, run.finished, len(run.values)))
+
+        def on_row(self, *_: object) -> None:
+            pass
+
+    train(tmp_path / "r", recipe(), callbacks=[Looker()])
+    assert [samples for samples, *_ in Looker.seen] == [0] * 4 + [24] * 4 + [48] * 4
+    assert not any(finished for _, finished, _ in Looker.seen)
+    (made,) = group(read(tmp_path / "r"))
+    assert made.finished
+
+
+def test_a_run_just_begun(tmp_path: Path, recipe: Recipe) -> None:
+    with open_session(tmp_path / "r", config=recipe(), say=pytest.fail):
+        (run,) = read(tmp_path / "r")
+    assert (run.samples, run.budget, run.finished, dict(run.values)) == (0, 72, False, {})
+    assert group([run])[0].name.endswith("(seed 0, at 0 of 72 samples)")
+
+
+def test_runs_are_grouped_over_seeds(tmp_path: Path) -> None:
+    for name, recipe, seed in [("a", "mnist_acai_256", 2), ("b", "lines_acai_64", 0), ("c", "mnist_acai_256", 1)]:
+        write(tmp_path / name, recipe, seed)
+    groups = group(read(*(tmp_path / name for name in "abc")))
+    assert [(g.name, g.recipe, [run.seed for run in g.runs]) for g in groups] == [
+        ("mnist_acai_256", "mnist_acai_256", [1, 2]),
+        ("lines_acai_64", "lines_acai_64", [0]),
+    ]
+    assert [g.differences for g in groups] == [[], []]
+
+
+def test_what_a_group_is_called(tmp_path: Path) -> None:
+    write(tmp_path / "short", "mnist_acai_256", 0, "Experiment.samples = 640", samples=640, budget=640)
+    write(tmp_path / "default", "mnist_acai_256", 0, "Experiment.batch_size = 64")
+    write(tmp_path / "other", "mnist_acai_256", 1, "latent = 2")
+    own = tmp_path / "own.gin"
+    own.write_text("include 'data/mnist.gin'\ninclude 'model/acai.gin'\nlatent = 3\n")
+    write(tmp_path / "own", str(own), 0, "ACAI.weight = 1.0")
+    groups = group(read(*(tmp_path / name for name in ("short", "default", "other", "own"))))
+    assert [(g.name, g.recipe) for g in groups] == [
+        ("mnist_acai_256, Experiment.samples = 640", "mnist_acai_256"),
+        ("mnist_acai_256", "mnist_acai_256"),
+        ("mnist_acai_32", "mnist_acai_32"),
+        ("own, ACAI.weight = 1.0", None),
+    ]
+    assert groups[0].differences == ["Experiment.samples: 16777216 -> 640"]
+
+
+def test_a_budget_that_was_extended_counts(tmp_path: Path) -> None:
+    write(tmp_path / "a", "mnist_acai_256", 0, "Experiment.samples = 640", samples=1280, budget=1280)
+    write(tmp_path / "b", "mnist_acai_256", 1, "Experiment.samples = 1280", samples=1280, budget=1280)
+    write(tmp_path / "c", "mnist_acai_256", 2, "Experiment.samples = 640", samples=640, budget=640)
+    groups = group(read(*(tmp_path / name for name in "abc")))
+    assert [[run.seed for run in g.runs] for g in groups] == [[0, 1], [2]]
+
+
+def test_an_unfinished_run_is_on_its_own(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write(tmp_path / str(seed), seed=seed)
+    write(tmp_path / "live", seed=0, samples=64_000)
+    groups = group(read(*(tmp_path / name for name in ("0", "live", "1"))))
+    assert [[run.path.name for run in g.runs] for g in groups] == [["0", "1"], ["live"]]
+    assert groups[1].name == "mnist_acai_256 (seed 0, at 64,000 of 16,777,216 samples)"
+
+
+def test_other_data_are_another_experiment(tmp_path: Path) -> None:
+    write(tmp_path / "a", seed=0)
+    info = {**RunDir(tmp_path / "a").read_run(), "run_id": "b", "seed": 1, "data": {"test": "u"}}
+    RunDir(tmp_path / "b").write_run(info)
+    Checkpoints(tmp_path / "b" / "checkpoints", "b").save(8, {"samples": 2**24, "budget": 2**24})
+    groups = group(read(tmp_path / "a", tmp_path / "b"))
+    assert [len(g.runs) for g in groups] == [1, 1]
+    assert len({g.name for g in groups}) == 2
+
+
+def test_a_run_given_twice_and_a_seed_twice(tmp_path: Path) -> None:
+    write(tmp_path / "a", seed=3)
+    write(tmp_path / "b", seed=3)
+    assert len(read(tmp_path / "a", tmp_path / "a")) == 1
+    with pytest.raises(RunError, match=r"a and .*b are both runs of mnist_acai_256 with seed 3"):
+        group(read(tmp_path / "a", tmp_path / "b"))
+
+
+def test_every_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "good")
+    (tmp_path / "none").mkdir()
+    broken = write(tmp_path / "broken").run_file
+    broken.write_bytes(broken.read_bytes()[:-1])
+    part = next(write(tmp_path / "torn").metrics.iterdir())
+    part.write_bytes(b"")
+    with pytest.raises(RunError) as caught:
+        read(tmp_path / "none", tmp_path / "good", tmp_path / "broken", tmp_path / "torn")
+    told = str(caught.value).splitlines()
+    assert len(told) == 3
+    assert all(name in line for name, line in zip(("none", "broken", "torn"), told, strict=True))
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    directory = write(tmp_path / "a")
+    (directory.checkpoints / "step-000000009.h5").write_bytes(b"no checkpoint")
+    said: list[str] = []
+    (run,) = read(tmp_path / "a", say=said.append)
+    assert run.finished
+    assert len(said) == 1 and "step 9 passed over" in said[0]
+
+
+def test_evaluations_afterwards(tmp_path: Path) -> None:
+    directory = write(tmp_path / "a")
+    evaluate(directory, 96.0)
+    evaluate(directory, 40.0, protocol={"evaluator": "KMeans", "restarts": 10})
+    evaluate(directory, 1.0, protocol={"evaluator": "KMeans", "restarts": 5}, run_id="another")
+    evaluate(directory, 90.0, step=4)
+    (run,) = read(tmp_path / "a")
+    assert {v.protocol["restarts"]: v.value for v in run.values["kmeans/accuracy"]} == {1000: 96.0, 10: 40.0}
+    assert [v.of for v in run.values["kmeans/accuracy"]] == [None, None]
+
+
+def test_an_outdated_evaluation_is_left_out(tmp_path: Path) -> None:
+    evaluate(write(tmp_path / "a"), 90.0, step=4)
+    said: list[str] = []
+    (run,) = read(tmp_path / "a", say=said.append)
+    assert "kmeans/accuracy" not in run.values
+    assert "kmeans was measured at step 4, the run is at 8" in said[0]
+
+
+def test_evaluations_in_another_folder(tmp_path: Path) -> None:
+    directory = write(tmp_path / "a")
+    other = RunDir(tmp_path / "out" / "a")
+    evaluate(other, 96.0, run_id=directory.read_run()["run_id"])
+    assert "kmeans/accuracy" not in read(tmp_path / "a")[0].values
+    (value,) = read(tmp_path / "a", results=tmp_path / "out")[0].values["kmeans/accuracy"]
+    assert value.value == 96.0
+
+
+def test_a_score_of_training_is_taken_from_training(tmp_path: Path) -> None:
+    directory = write(tmp_path / "a", seed=1)
+    write_evaluation(directory.eval, "probe", 8, directory.read_run()["run_id"], {"accuracy": 7.0}, PROTOCOL, {})
+    (value,) = read(tmp_path / "a")[0].values["probe/accuracy"]
+    assert (value.value, value.of) == (91.0, 1)
+
+
+def test_prefixes_and_globs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x-s0", "x-s10", "x-s2", "x-more-s0"):
+        write(Path("runs") / name)
+    Path("runs/x-s3").mkdir()
+    assert [p.name for p in expand("runs/x")] == ["x-s0", "x-s2", "x-s10"]
+    assert [p.name for p in expand("runs/x-s2")] == ["x-s2"]
+    assert [p.name for p in expand("runs/x-s?")] == ["x-s0", "x-s2"]
+    assert [p.name for p in expand(str(tmp_path / "runs" / "*more*"))] == ["x-more-s0"]
+    for text in ("runs/y", "none/x", "runs/y*", ""):
+        with pytest.raises(RunError):
+            expand(text) and read(*expand(text))
