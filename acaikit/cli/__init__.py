@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from acaikit.cli import data, evaluate, listing, run, show
+from acaikit.cli import compare, data, evaluate, figure, listing, run, show, table
 from acaikit.cli.terminal import Interruptible, fail, showing_notes
 from acaikit.errors import UserError
 
@@ -24,6 +24,9 @@ run.register(app)
 evaluate.register(app)
 show.register(app)
 listing.register(app)
+table.register(app)
+compare.register(app)
+figure.register(app)
 data.register(app)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a run and of its data: paths through latent space, reconstructions and samples, as PNG files.
+"""The pictures of a run and of its data: paths through latent space, reconstructions and samples, each as a page.
 
 An example is an image, a sequence or a vector; `tiles` says how each looks.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, sqrt
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +18,7 @@ MOST = 16
 """Tiles in a row at most, where their number is not given."""
 
 
-def interpolation(paths: np.ndarray, file: Path, *, title: str, labels: Sequence[str] | None = None) -> None:
+def interpolation(paths: np.ndarray, *, title: str, labels: Sequence[str] | None = None) -> Page:
     """Draw one row for each pair and one column for each step along its path; the two ends are framed.
 
     Parameters
@@ -27,16 +26,59 @@ def interpolation(paths: np.ndarray, file: Path, *, title: str, labels: Sequence
     paths : numpy.ndarray
         Floats in [-1, 1], values outside are clipped, of P pairs and N steps: images [P, N, C, H, W] with C 1 (grey) or
         3 (RGB), sequences [P, N, C, L] or vectors [P, N, D]; P from 1, N from 2.
-    file, title : Path, str
-        The PNG file to write, replaced if it is there, and its heading: what is shown, and of which run.
+    title : str
+        The heading: what is shown, and of which run.
     labels : sequence of str, optional
         P names, written to the left of the rows.
+
+    Returns
+    -------
+    Page
+        To be saved.
 
     Raises
     ------
     ValueError
         If ``paths`` has another shape, is not of floats or holds NaN, or if there are not P ``labels``.
     """
+    note = "Framed: reconstructions of the two ends, x₁ and x₂. Between: decoded codes along the path, α from 0 to 1."
+    return _strips(paths, title, labels, note, 0)
+
+
+def strips(
+    paths: np.ndarray, *, title: str, labels: Sequence[str], notes: Sequence[str], data_space: np.ndarray | None = None
+) -> Page:
+    """Draw one row for each model, all between the same two examples (paper, figure 3).
+
+    Parameters
+    ----------
+    paths, title, labels
+        As for `interpolation`, of P models in place of P pairs.
+    notes : sequence of str
+        Paragraphs below the rows.
+    data_space : numpy.ndarray, optional
+        A path of N steps that no model made, set apart above the others.
+
+    Returns
+    -------
+    Page
+        To be saved.
+
+    Raises
+    ------
+    ValueError
+        As for `interpolation`.
+    """
+    note = "Framed: each model's reconstructions of the two ends, x₁ and x₂. Between: decoded codes, α from 0 to 1."
+    if data_space is None:
+        return _strips(paths, title, labels, note, 0, *notes)
+    first = "Data space: (1 − α) x₁ + α x₂, framed: the two test examples themselves."
+    both = np.concatenate([data_space[None].astype(paths.dtype), paths])
+    return _strips(both, title, ["data space", *labels], f"{first} {note}", 1, *notes)
+
+
+def _strips(paths: np.ndarray, title: str, labels: Sequence[str] | None, note: str, apart: int, *notes: str) -> Page:
+    """Draw a row for each path, the first `apart` of them set apart from the others."""
     shown = tiles("paths", paths, "P, N")
     rows, steps = paths.shape[:2]
     if steps < 2:
@@ -44,23 +86,23 @@ def interpolation(paths: np.ndarray, file: Path, *, title: str, labels: Sequence
     if labels is not None and len(labels) != rows:
         raise ValueError(f"labels must name each of the {rows} pairs, got {len(labels)}")
     high, wide = shown.cell
-    page = Page(rows * high, steps * wide)
+    tops = [i * high + (i >= apart > 0) * STYLE["gap"] for i in range(rows)]
+    page = Page(tops[-1] + high, steps * wide)
     page.title(title, above=54)
-    for i in range(rows):
-        page.row(shown, range(i * steps, (i + 1) * steps), i * high, framed=(0, steps - 1))
-    for i, name in enumerate(labels or ()):
-        page.name(name, high * (i + 0.5))
+    for i, top in enumerate(tops):
+        page.row(shown, range(i * steps, (i + 1) * steps), top, framed=(0, steps - 1))
+    for name, top in zip(labels or (), tops, strict=False):
+        page.name(name, top + high / 2)
     for i in range(steps):
         alpha = {0: "α = 0", steps - 1: "α = 1"}.get(i, f"{i / (steps - 1):.2f}")
         page.write(wide * (i + 0.5), -12, alpha)
     for i, end in ((0, "x₁"), (steps - 1, "x₂")):
         page.write(wide * (i + 0.5), page.height + 12, end, colour="accent")
-    note = "Framed: reconstructions of the two ends, x₁ and x₂. Between: decoded codes along the path, α from 0 to 1."
-    page.note(note, shown.note, below=48)
-    page.save(file)
+    page.note(note, shown.note, *notes, below=48)
+    return page
 
 
-def reconstruction(originals: np.ndarray, reconstructions: np.ndarray, file: Path, *, title: str) -> None:
+def reconstruction(originals: np.ndarray, reconstructions: np.ndarray, *, title: str) -> Page:
     """Draw originals with their reconstructions.
 
     Images stand above their reconstructions; more than 16 are wrapped to several double rows. Sequences and vectors are
@@ -71,8 +113,13 @@ def reconstruction(originals: np.ndarray, reconstructions: np.ndarray, file: Pat
     originals, reconstructions : numpy.ndarray
         Floats in [-1, 1] of one shape, values outside are clipped: images [M, C, H, W] with C 1 (grey) or 3 (RGB),
         sequences [M, C, L] or vectors [M, D]; M from 1.
-    file, title
+    title : str
         As for `interpolation`.
+
+    Returns
+    -------
+    Page
+        To be saved.
 
     Raises
     ------
@@ -101,12 +148,10 @@ def reconstruction(originals: np.ndarray, reconstructions: np.ndarray, file: Pat
             page.row(shown, chosen, top)
             page.name(name, top + high / 2)
     page.note(note)
-    page.save(file)
+    return page
 
 
-def samples(
-    examples: np.ndarray, labels: np.ndarray | None, class_names: Sequence[str], file: Path, *, title: str
-) -> None:
+def samples(examples: np.ndarray, labels: np.ndarray | None, class_names: Sequence[str], *, title: str) -> Page:
     """Draw examples, a row per class with its name at the left, or a plain grid where there are no labels.
 
     Parameters
@@ -118,8 +163,13 @@ def samples(
         Integers [N]; a class without examples gets no row.
     class_names : sequence of str
         The name of each label; a label beyond them is written as its number.
-    file, title
+    title : str
         As for `interpolation`.
+
+    Returns
+    -------
+    Page
+        To be saved.
 
     Raises
     ------
@@ -147,7 +197,7 @@ def samples(
             top += high
         top += gap
     page.note(shown.note)
-    page.save(file)
+    return page
 
 
 def _by_class(labels: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:

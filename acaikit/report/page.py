@@ -1,13 +1,12 @@
-"""A page of tiles with words around them, as a PNG file.
+"""A page of tiles with words around them, as a PNG, PDF or SVG file; several pages in one file stand in a column.
 
 The tiles' pixels are composed here and placed unscaled. All lengths are in output pixels, right of and above the lower
-left corner of the tiles. The same page gives the same bytes, as long as matplotlib stays the same.
+left corner of the tiles; words and curves stay words and curves in a PDF or SVG file.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from math import ceil, floor
 from pathlib import Path
 from textwrap import wrap
@@ -21,7 +20,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
-from acaikit.artifacts.publish import publish
+from acaikit.report import output
 from acaikit.report.style import STYLE, levels, points
 from acaikit.report.tiles import Tiles
 
@@ -82,19 +81,51 @@ class Page:
             self.write(STYLE["pad"], -below - 26 * i, line, "left")
 
     def save(self, file: Path) -> None:
-        """Write the page as a PNG file that has room for everything, replacing the file if it is there."""
-        figure = Figure(dpi=STYLE["dpi"], facecolor="white")
-        canvas: Any = FigureCanvasAgg(figure)
+        """Write the page alone; see `save`."""
+        save([self], file)
+
+    def draw(self, figure: Figure, renderer: Any) -> Bbox:
+        """Put the words and curves on a figure, and return the room that they and the tiles take."""
         for artist in self._artists:
             figure.add_artist(artist)
-        boxes = [artist.get_window_extent(canvas.get_renderer()) for artist in self._artists]
-        box = Bbox.union([Bbox.from_bounds(0, 0, self.width, self.height), *boxes])
-        left, bottom = (STYLE["margin"] - floor(low) for low in box.min)
-        width, height = left + ceil(box.x1) + STYLE["margin"], bottom + ceil(box.y1) + STYLE["margin"]
-        figure.set_size_inches(width / STYLE["dpi"], height / STYLE["dpi"])
+        boxes = [artist.get_window_extent(renderer) for artist in self._artists]
+        return Bbox.union([Bbox.from_bounds(0, 0, self.width, self.height), *boxes])
+
+    def move(self, figure: Figure, left: int, bottom: int) -> None:
+        """Give the tiles, and everything around them, their place on the figure."""
+        # In inches, so that it is the same place whatever the dots per inch of the file's format.
+        place = Affine2D().translate(left, bottom).scale(1 / STYLE["dpi"]) + figure.dpi_scale_trans
         for artist in self._artists:
-            artist.set_transform(artist.get_transform() + Affine2D().translate(left, bottom))
+            artist.set_transform(artist.get_transform() + place)
         figure.figimage(self._pixels, left, bottom, origin="upper")
-        png = io.BytesIO()
-        canvas.print_png(png, metadata={"Software": None})
-        publish(file, png.getvalue())
+
+
+def save(pages: Sequence[Page], file: Path) -> None:
+    """Write pages below each other to a file that has room for everything, replacing the file if it is there.
+
+    Parameters
+    ----------
+    pages : sequence of Page
+        At least one; a page can be saved once.
+    file : Path
+        Its ending is .png, .pdf or .svg.
+
+    Raises
+    ------
+    UserError
+        If it has another ending.
+    OSError
+        If it can't be written.
+    """
+    figure = Figure(dpi=STYLE["dpi"], facecolor="white")
+    canvas: Any = FigureCanvasAgg(figure)
+    boxes = [page.draw(figure, canvas.get_renderer()) for page in pages]
+    left = STYLE["margin"] - min(floor(box.x0) for box in boxes)
+    width = left + max(ceil(box.x1) for box in boxes) + STYLE["margin"]
+    bottom = STYLE["margin"]
+    for page, box in reversed([*zip(pages, boxes, strict=True)]):
+        page.move(figure, left, bottom - floor(box.y0))
+        bottom += ceil(box.y1) - floor(box.y0) + STYLE["apart"]
+    height = bottom - STYLE["apart"] + STYLE["margin"]
+    figure.set_size_inches(width / STYLE["dpi"], height / STYLE["dpi"])
+    output.save(figure, file)

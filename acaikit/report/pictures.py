@@ -10,20 +10,19 @@ import torch
 from torch import Tensor
 
 from acaikit.artifacts.publish import make_folder
-from acaikit.data.base import Dataset, Shuffled, Split
-from acaikit.errors import UserError
-from acaikit.evaluators.base import Evaluator, Trained, spread
+from acaikit.data.base import Dataset
+from acaikit.errors import EvaluationError
+from acaikit.evaluators.base import Evaluator, Trained
 from acaikit.evaluators.interpolation import Interpolation
+from acaikit.paths.base import described
 from acaikit.report import figures
+from acaikit.report.shown import as_seen, check_drawable, reconstructed
 from acaikit.rng import generator
-from acaikit.types import Shape
 
 RECONSTRUCTED = 32
 """Test examples whose reconstructions are shown at most."""
 CLASSES = 20
 """Classes that are shown at most, spread over all of them."""
-DRAWN = 1024
-"""Examples that are drawn, where they are drawn on the fly, for some to be shown."""
 
 
 def draw(trained: Trained, folder: Path, title: str, evaluators: Sequence[Evaluator] = ()) -> list[Path]:
@@ -51,36 +50,28 @@ def draw(trained: Trained, folder: Path, title: str, evaluators: Sequence[Evalua
         return []
     own = [evaluator for evaluator in evaluators if isinstance(evaluator, Interpolation)]
     interpolation = own[0] if own else Interpolation()
-    with trained.evaluating():
-        x, x_hat = _reconstructed(trained)
-        paths = interpolation.evaluate(trained).arrays["paths"] if interpolation.fits(trained) else None
-    if not all(np.isfinite(found).all() for found in (x_hat, paths) if found is not None):
+    try:
+        with trained.evaluating():
+            x, x_hat = reconstructed(trained, RECONSTRUCTED)
+            paths = interpolation.evaluate(trained).arrays["paths"] if interpolation.fits(trained) else None
+    except EvaluationError:
+        return []
+    if paths is not None and not np.isfinite(paths).all():
         return []
     make_folder(folder)
     files = []
     if paths is not None:
-        seen, notes = _seen(paths.reshape(*paths.shape[:2], *shape), shape)
+        seen, notes = as_seen(paths.reshape(*paths.shape[:2], *shape), shape)
         files.append(folder / "interpolation.png")
-        heading = " · ".join([f"Interpolation ({interpolation.path})", title, *notes])
-        figures.interpolation(seen, files[-1], title=heading)
-    (seen, notes), (seen_hat, _) = (_seen(values.reshape(-1, *shape), shape) for values in (x, x_hat))
+        path = described(interpolation.path)
+        named = path if isinstance(path, str) else path["path"]
+        heading = " · ".join([f"Interpolation ({named})", title, *notes])
+        figures.interpolation(seen, title=heading).save(files[-1])
+    (seen, notes), (seen_hat, _) = (as_seen(values.reshape(-1, *shape), shape) for values in (x, x_hat))
     files.append(folder / "reconstruction.png")
-    figures.reconstruction(seen, seen_hat, files[-1], title=" · ".join(["Reconstruction", title, *notes]))
+    heading = " · ".join(["Reconstruction", title, *notes])
+    figures.reconstruction(seen, seen_hat, title=heading).save(files[-1])
     return files
-
-
-def _reconstructed(trained: Trained) -> tuple[np.ndarray, np.ndarray]:
-    """Return a few test examples, spread evenly over all, and what the model makes of them."""
-    split = trained.dataset.test()
-    x = split.examples(torch.from_numpy(spread(RECONSTRUCTED, len(split))), trained.device)
-    return x.cpu().numpy(), trained.model.reconstruct(x).cpu().numpy()
-
-
-def _seen(examples: np.ndarray, shape: Shape) -> tuple[np.ndarray, list[str]]:
-    """Return examples ``[..., *shape]`` as they can be drawn: the mean of channels that are no colours, with a note."""
-    if len(shape) < 3 or shape[0] in (1, 3):
-        return examples, []
-    return examples.mean(-3, keepdims=True), [f"the mean of {shape[0]} channels"]
 
 
 def preview(dataset: Dataset, name: str, split: str, count: int, file: Path) -> None:
@@ -108,26 +99,14 @@ def preview(dataset: Dataset, name: str, split: str, count: int, file: Path) -> 
     OSError
         If the file can't be written.
     """
-    shape = dataset.picture or dataset.shape
-    if not 1 <= len(shape) <= 3:
-        raise UserError(f"examples of shape {shape} are no vectors, sequences or images: they can't be drawn")
-    found = dataset.test() if split == "test" else _training(dataset)
+    shape = check_drawable(dataset)
+    found = dataset.test() if split == "test" else dataset.training()
     rows, notes = _spread(found.labels, len(found), count)
-    seen, means = _seen(found.examples(rows).cpu().numpy().reshape(-1, *shape), shape)
+    seen, means = as_seen(found.examples(rows).cpu().numpy().reshape(-1, *shape), shape)
     labels = None if found.labels is None else found.labels[rows].numpy()
     shown = f"{len(rows):,} {'training' if split == 'train' else split} example{'s' * (len(rows) > 1)}"
     title = " · ".join([name, shown, *notes, *means])
-    figures.samples(seen, labels, dataset.class_names, file, title=title)
-
-
-def _training(dataset: Dataset) -> Split:
-    """Return the training set, or examples of it where they are drawn on the fly."""
-    stream = dataset.train(1, generator(0, "preview"))
-    if isinstance(stream, Shuffled):
-        return stream.split
-    drawn = [stream.next() for _ in range(DRAWN)]
-    labels = [y for _, y in drawn if y is not None]
-    return Split(torch.cat([x for x, _ in drawn]), torch.cat(labels) if labels else None)
+    figures.samples(seen, labels, dataset.class_names, title=title).save(file)
 
 
 def _spread(labels: Tensor | None, total: int, count: int) -> tuple[Tensor, list[str]]:

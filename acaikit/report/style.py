@@ -12,11 +12,12 @@ STYLE: dict[str, Any] = {
     "font": "DejaVu Sans",
     "dpi": 192,  # 16 columns of images come out 6.6 inches wide; n / 192 * 192 is exact in floating point
     "title": 25,
-    "text": 18,
+    "text": 19,  # 7.1 points
     "tile": 56,  # the width aimed at for an image among many: the nearest integer scale is taken
     "plot": 98,  # and for a plot among many
     "pad": 6,  # white around each tile; frames are drawn inside it
     "gap": 16,  # white between groups of rows
+    "apart": 44,  # white between pages in one file
     "frame": 3,
     "curve": 2.2,
     "margin": 28,

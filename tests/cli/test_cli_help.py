@@ -15,7 +15,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)
 
 
 def test_the_commands() -> None:
-    assert COMMANDS == ["data", "eval", "list", "resume", "run", "show"]
+    assert COMMANDS == ["compare", "data", "eval", "figure", "list", "resume", "run", "show", "table"]
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

@@ -1,17 +1,31 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from acaikit.report.figures import interpolation, reconstruction, samples, shorten
+from acaikit.report import figures
+from acaikit.report.figures import shorten
 from acaikit.report.style import STYLE
 
 PAD = STYLE["pad"]
+
+
+def interpolation(paths: np.ndarray, file: Path, **words: Any) -> None:
+    figures.interpolation(paths, **words).save(file)
+
+
+def reconstruction(originals: np.ndarray, reconstructions: np.ndarray, file: Path, **words: Any) -> None:
+    figures.reconstruction(originals, reconstructions, **words).save(file)
+
+
+def samples(examples: np.ndarray, labels: np.ndarray | None, names: Sequence[str], file: Path, **words: Any) -> None:
+    figures.samples(examples, labels, names, **words).save(file)
 
 
 def images(*shape: int, seed: int = 0) -> np.ndarray:

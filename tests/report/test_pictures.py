@@ -44,8 +44,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     """What was handed over to be drawn of a run."""
     calls: list[SimpleNamespace] = []
 
-    def record(*arrays_and_file: object, title: str) -> None:
-        calls.append(SimpleNamespace(arrays=arrays_and_file[:-1], title=title))
+    def record(*arrays: object, title: str) -> SimpleNamespace:
+        calls.append(SimpleNamespace(arrays=arrays, title=title))
+        return SimpleNamespace(save=lambda file: None)
 
     monkeypatch.setattr(figures, "interpolation", record)
     monkeypatch.setattr(figures, "reconstruction", record)
@@ -145,8 +146,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     """What was handed over to be drawn."""
     calls: list[SimpleNamespace] = []
 
-    def samples(examples: np.ndarray, labels: object, class_names: object, file: Path, *, title: str) -> None:
+    def samples(examples: np.ndarray, labels: object, class_names: object, *, title: str) -> SimpleNamespace:
         calls.append(SimpleNamespace(examples=examples, labels=labels, title=title))
+        return SimpleNamespace(save=lambda file: None)
 
     monkeypatch.setattr(figures, "samples", samples)
     return calls
