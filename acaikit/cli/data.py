@@ -62,6 +62,9 @@ def register(app: typer.Typer) -> None:
     data.command("fetch", epilog="Example: acaikit data fetch SVHN CIFAR10")(fetch)
     data.command("check", epilog="Example: acaikit data check SVHN")(check)
     data.command("preview", epilog="Example: acaikit data preview Lines -o lines.png")(preview)
+    from acaikit.cli import reference  # which needs this module
+
+    reference.register(data)
     app.add_typer(
         data,
         name="data",
@@ -97,7 +100,7 @@ def fetch(
     All that come are fetched, even if one of them can't be.
     """
     options.apply(data_dir, quiet=quiet)
-    datasets = {name: _make(name, parameters, names) for name in names}
+    datasets = {name: make(name, parameters, names) for name in names}
     told, failed = [], False
     for name, dataset in datasets.items():
         try:
@@ -121,7 +124,7 @@ def check(
     options.apply(data_dir)
     from acaikit.data import inspection
 
-    dataset = _make(name, parameters)
+    dataset = make(name, parameters)
     with err.status("looking at every byte"):
         checked = inspection.check(dataset)
     if as_json:
@@ -156,7 +159,7 @@ def preview(
     file = output or Path(f"{part.name}.png")
     if file.suffix.lower() != ".png":
         raise UserError(f"--output {file}: the picture is a PNG file, so its name must end in .png")
-    dataset = _make(name, parameters)
+    dataset = make(name, parameters)
     try:
         draw(dataset, part.name, split.value, count, file)
     except OSError as error:
@@ -165,7 +168,7 @@ def preview(
         say(str(file), out)
 
 
-def _make(name: str, parameters: list[str] | None, beside: list[str] | None = None) -> Dataset:
+def make(name: str, parameters: list[str] | None, beside: list[str] | None = None) -> Dataset:
     """Make the dataset called `name` with those of the parameters that are not for the datasets `beside` it."""
     from acaikit.config import Config, build, read_bindings
     from acaikit.data import Dataset
