@@ -22,13 +22,11 @@ CHUNK = 500
 class Density(ABC):
     """The log density of latents. It computes in float64, and can be differentiated.
 
-    Attributes
-    ----------
-    scale : float
-        Root of the variance of one coordinate of a latent, averaged over the coordinates.
+    It is one of whitened latents, in which every direction has the same spread, and of the change of volume.
     """
 
-    scale: float
+    log_volume: float | Tensor = 0.0
+    """Log of the factor by which whitening multiplies volumes."""
 
     @classmethod
     @abstractmethod
@@ -47,14 +45,24 @@ class Density(ABC):
         return cls.fit(latents())
 
     @abstractmethod
+    def whiten(self, z: Tensor) -> Tensor:
+        """Return `z` ``[N, D]`` whitened, float64 ``[N, D]``."""
+
+    @abstractmethod
+    def colour(self, offsets: Tensor) -> Tensor:
+        """Return the offsets of latents whose whitened offsets are `offsets`; both float64 ``[N, D]``."""
+
+    @abstractmethod
+    def of_white(self, white: Tensor) -> Tensor:
+        """Return the log density of whitened latents ``[N, D]``, float64 ``[N]``."""
+
     def log_density(self, z: Tensor) -> Tensor:
         """Return the log density of `z` ``[N, D]``, float64 ``[N]``."""
+        return self.of_white(self.whiten(z)) + self.log_volume
 
 
 class Prior(Density):
     """N(0, I), whatever the latents."""
-
-    scale = 1.0
 
     @classmethod
     def fit(cls, latents: Tensor) -> Prior:
@@ -66,9 +74,17 @@ class Prior(Density):
         """Return the prior without asking for the latents."""
         return cls()
 
-    def log_density(self, z: Tensor) -> Tensor:
+    def whiten(self, z: Tensor) -> Tensor:
+        """Return `z` as it is."""
+        return z.double()
+
+    def colour(self, offsets: Tensor) -> Tensor:
+        """Return the offsets as they are."""
+        return offsets
+
+    def of_white(self, white: Tensor) -> Tensor:
         """Return -(|z|^2 + D log 2 pi) / 2."""
-        return _normal(z.double())
+        return _normal(white)
 
 
 class Gaussian(Density):
@@ -81,15 +97,16 @@ class Gaussian(Density):
     ----------
     mean : Tensor
         float64 ``[D]``.
-    whitening : Tensor
-        float64 ``[D, D]``: (z - mean) @ whitening has the identity as its covariance.
+    whitening, colouring : Tensor
+        float64 ``[D, D]``, inverse to each other: (z - mean) @ whitening has the identity as its covariance.
     """
 
     def __init__(self, mean: Tensor, covariance: Tensor) -> None:
         identity = torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
         factor = torch.linalg.cholesky(covariance)
-        self.mean, self.whitening = mean, torch.linalg.solve_triangular(factor, identity, upper=False).T
-        self.scale = covariance.diagonal().mean().sqrt().item()
+        self.mean, self.colouring = mean, factor.T
+        self.whitening = torch.linalg.solve_triangular(factor, identity, upper=False).T
+        self.log_volume = self.whitening.diagonal().log().sum()
 
     @classmethod
     def fit(cls, latents: Tensor) -> Gaussian:
@@ -107,22 +124,36 @@ class Gaussian(Density):
         return cls(mean, covariance)
 
     def whiten(self, z: Tensor) -> Tensor:
-        """Return `z` ``[N, D]`` in coordinates in which the density is N(0, I), float64 ``[N, D]``."""
+        """Return `z` ``[N, D]`` in coordinates in which this density is N(0, I), float64 ``[N, D]``."""
         white: Tensor = (z.double() - self.mean) @ self.whitening
         return white
 
-    @property
-    def log_volume(self) -> Tensor:
-        """Log of the factor by which `whiten` multiplies volumes, a float64 scalar."""
-        volume: Tensor = self.whitening.diagonal().log().sum()
-        return volume
+    def colour(self, offsets: Tensor) -> Tensor:
+        """Return the offsets of latents whose whitened offsets are `offsets`."""
+        coloured: Tensor = offsets @ self.colouring
+        return coloured
 
-    def log_density(self, z: Tensor) -> Tensor:
-        """Return the log of the normal density."""
-        return _normal(self.whiten(z)) + self.log_volume
+    def of_white(self, white: Tensor) -> Tensor:
+        """Return the log of N(0, I)."""
+        return _normal(white)
 
 
-class Shell(Density):
+class _InGaussian(Density):
+    """A density of latents that are whitened by a `Gaussian`."""
+
+    def __init__(self, normal: Gaussian) -> None:
+        self.normal = normal
+
+    def whiten(self, z: Tensor) -> Tensor:
+        """Return what `Gaussian.whiten` returns."""
+        return self.normal.whiten(z)
+
+    def colour(self, offsets: Tensor) -> Tensor:
+        """Return what `Gaussian.colour` returns."""
+        return self.normal.colour(offsets)
+
+
+class Shell(_InGaussian):
     """How likely the distance r of a point from the mean is, whatever its direction.
 
     A normal density is largest at the mean, where in many dimensions no data lie: they lie in a thin shell around it. r
@@ -137,7 +168,8 @@ class Shell(Density):
     """
 
     def __init__(self, normal: Gaussian, freedom: float) -> None:
-        self.normal, self.freedom, self.scale = normal, freedom, normal.scale
+        super().__init__(normal)
+        self.freedom = freedom
 
     @classmethod
     def fit(cls, latents: Tensor) -> Shell:
@@ -146,15 +178,15 @@ class Shell(Density):
         normal = Gaussian.fit(points)
         return cls(normal, normal.whiten(points).square().sum(1).mean().item())
 
-    def log_density(self, z: Tensor) -> Tensor:
+    def of_white(self, white: Tensor) -> Tensor:
         """Return the log density of r: (k - 1) log r - r^2 / 2 - (k / 2 - 1) log 2 - log Gamma(k / 2)."""
         half = self.freedom / 2
-        r: Tensor = torch.linalg.vector_norm(self.normal.whiten(z), dim=1)
+        r: Tensor = torch.linalg.vector_norm(white, dim=1)
         outward: Tensor = torch.special.xlogy(self.freedom - 1, r)
         return outward - r.square() / 2 - (half - 1) * math.log(2) - math.lgamma(half)
 
 
-class KernelDensity(Density):
+class KernelDensity(_InGaussian):
     """The mean of normal densities around latents, each with h^2 times the covariance of `Gaussian`.
 
     Its centres are at most 2,000 of the latents, spread evenly over them. The bandwidth h is Scott's, N^(-1 / (D + 4)),
@@ -168,7 +200,8 @@ class KernelDensity(Density):
     """
 
     def __init__(self, normal: Gaussian, centres: Tensor, bandwidth: float) -> None:
-        self.normal, self.bandwidth, self.scale = normal, bandwidth, normal.scale
+        super().__init__(normal)
+        self.bandwidth, self.log_volume = bandwidth, normal.log_volume
         self._centres = normal.whiten(centres)
 
     @classmethod
@@ -180,15 +213,15 @@ class KernelDensity(Density):
         scott = len(centres) ** (-1 / (centres.shape[1] + 4))
         return cls(normal, centres, _likeliest(normal.whiten(centres), [scott * factor for factor in BANDWIDTHS]))
 
-    def log_density(self, z: Tensor) -> Tensor:
+    def of_white(self, white: Tensor) -> Tensor:
         """Return the log of the mean over the kernels."""
         count, dimensions = self._centres.shape
         apart = [
             torch.logsumexp(-_distances(part, self._centres) / (2 * self.bandwidth**2), 1)
-            for part in torch.split(self.normal.whiten(z), CHUNK)
+            for part in torch.split(white, CHUNK)
         ]
         volume = math.log(count) + dimensions * (math.log(self.bandwidth) + math.log(2 * math.pi) / 2)
-        return torch.cat(apart) - volume + self.normal.log_volume
+        return torch.cat(apart) - volume
 
 
 DENSITIES: dict[str, type[Density]] = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from acaikit.paths.base import Landscape
-from acaikit.paths.relaxed import Field, Relaxed
+from acaikit.paths.base import Landscape, Path
+from acaikit.paths.relaxed import Relaxed
 
 
 class Geodesic(Relaxed):
@@ -30,9 +30,9 @@ class Geodesic(Relaxed):
     def __init__(self, points: int = 16, iterations: int = 25) -> None:
         super().__init__(points, iterations)
 
-    def terms(self, landscape: Landscape) -> tuple[Field, Field]:
-        """Return the decoder, and no cost."""
-        return landscape.decode, _nothing
+    def over(self, landscape: Landscape) -> Path:
+        """Return the path as a function, for one model."""
+        return self.relaxed(landscape.decode, _nothing)
 
 
 def _nothing(z: Tensor) -> Tensor:

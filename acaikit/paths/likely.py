@@ -5,17 +5,20 @@ from __future__ import annotations
 from torch import Tensor
 
 from acaikit import checks, densities
+from acaikit.densities import Density
 from acaikit.errors import UserError
-from acaikit.paths.base import Landscape
-from acaikit.paths.relaxed import Field, Relaxed
+from acaikit.paths.base import Landscape, Path
+from acaikit.paths.relaxed import Relaxed
+from acaikit.paths.straight import lerp
 
 
 class LikelyPath(Relaxed):
-    """The path that minimises n sum_i |z_i+1 - z_i|^2 / s^2 - weight / n sum_i log p(z_i), n = points - 1.
+    """The path that minimises n sum_i |w_i+1 - w_i|^2 - weight / n sum_i log p(z_i), n = points - 1.
 
-    The idea is that of ProbGEORCE (Rygaard et al. 2025, arXiv 2510.26266); the discretisation is `Relaxed`'s. s is the
-    density's `scale`, the spread of one coordinate of the latents: with it `weight` means the same for latents of any
-    scale, as it does for any number of points.
+    The idea is that of ProbGEORCE (Rygaard et al. 2025, arXiv 2510.26266); the discretisation is `Relaxed`'s. w is the
+    latent z whitened as the density p whitens it: else a path would become likely by small moves in directions in which
+    the latents hardly vary, and which nobody sees. So `weight` also means the same for latents of any scale, as it does
+    for any number of points.
 
     What a weight of 4 does to paths between samples of N(0, I) in 16 to 256 dimensions: halfway along a straight line
     the norm is 0.71 sqrt(D), where the data's own is sqrt(D). With "prior" and "gaussian" it becomes 0.57, with
@@ -49,8 +52,20 @@ class LikelyPath(Relaxed):
         checks.number("LikelyPath.weight", weight, at_least=0)
         self.density, self.weight = density, weight
 
-    def terms(self, landscape: Landscape) -> tuple[Field, Field]:
-        """Return the latents in units of their spread, and what they cost."""
+    def over(self, landscape: Landscape) -> Path:
+        """Return the path as a function, for one model."""
+        density = self._density(landscape)
+        path = self.relaxed(lambda white: white, lambda white: -self.weight * density.of_white(white))
+
+        def along(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+            white = density.whiten(a.flatten(1)), density.whiten(b.flatten(1))
+            bend = path(*white, t) - lerp(*white, t)
+            straight = lerp(a, b, t)
+            return straight + density.colour(bend.flatten(0, 1)).to(a).view(straight.shape)
+
+        return along
+
+    def _density(self, landscape: Landscape) -> Density:
 
         def missing() -> Tensor:
             raise UserError(
@@ -58,5 +73,4 @@ class LikelyPath(Relaxed):
                 f"the path with run.trained.path(...), or choose LikelyPath(density='prior')"
             )
 
-        density = densities.density("LikelyPath.density", self.density).of(landscape.latents or missing)
-        return lambda z: z / density.scale, lambda z: -self.weight * density.log_density(z.flatten(1))
+        return densities.density("LikelyPath.density", self.density).of(landscape.latents or missing)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from acaikit import checks
-from acaikit.paths.base import Landscape, ModelPath, Path
+from acaikit.paths.base import ModelPath, Path
 from acaikit.paths.lbfgs import minimise
 from acaikit.paths.straight import lerp
 
@@ -52,13 +51,14 @@ class Relaxed(ModelPath):
         checks.whole(f"{name}.iterations", iterations, at_least=1)
         self.points, self.iterations = points, iterations
 
-    @abstractmethod
-    def terms(self, landscape: Landscape) -> tuple[Field, Field]:
-        """Return image and cost: latents ``[B, *latent shape]`` to ``[B, ...]`` and to ``[B]``, differentiable."""
+    def relaxed(self, image: Field, cost: Field) -> Path:
+        """Return the path of least energy.
 
-    def over(self, landscape: Landscape) -> Path:
-        """Return the path as a function, for one model."""
-        image, cost = self.terms(landscape)
+        Parameters
+        ----------
+        image, cost : callable
+            Latents ``[B, *latent shape]`` to ``[B, ...]`` and to ``[B]``, differentiable.
+        """
 
         def path(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
             pairs = max(1, CHUNK // self.points)

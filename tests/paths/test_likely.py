@@ -30,18 +30,16 @@ def made(latents: Tensor | None = None, **values: object) -> Path:
     return LikelyPath(**({"density": "gaussian"} | values)).over(landscape)
 
 
-def closed_form(
-    a: Tensor, b: Tensor, mean: Tensor, precision: Tensor, scale: float, weight: float, n: int
-) -> np.ndarray:
+def closed_form(a: Tensor, b: Tensor, mean: Tensor, precision: Tensor, weight: float, n: int) -> np.ndarray:
     """The minimum for a normal density: one linear system in all inner points, solved at once."""
     size = a.shape[1]
     second = 2 * np.eye(n - 1) - np.eye(n - 1, k=1) - np.eye(n - 1, k=-1)
-    system = 2 * n / scale**2 * np.kron(second, np.eye(size)) + weight / n * np.kron(np.eye(n - 1), precision)
+    system = 2 * n * np.kron(second, precision) + weight / n * np.kron(np.eye(n - 1), precision)
     paths = []
     for p, q in zip(a.numpy() - mean, b.numpy() - mean, strict=True):
         right = np.zeros((n - 1, size))
-        right[0] += 2 * n / scale**2 * p
-        right[-1] += 2 * n / scale**2 * q
+        right[0] += 2 * n * precision @ p
+        right[-1] += 2 * n * precision @ q
         inner = np.linalg.solve(system, right.ravel()).reshape(n - 1, size)
         paths.append(np.concatenate([[p], inner, [q]]) + mean)
     return np.stack(paths)
@@ -52,7 +50,7 @@ def closed_form(
 def test_prior_in_closed_form(seed: int, size: int, weight: float, points: int) -> None:
     a, b = normal(2, size, seed=seed), normal(2, size, seed=seed + 1)
     found = made(density="prior", weight=weight, points=points)(a, b, torch.linspace(0, 1, points, dtype=torch.float64))
-    expected = closed_form(a, b, np.zeros(size), np.eye(size), 1.0, weight, points - 1)
+    expected = closed_form(a, b, np.zeros(size), np.eye(size), weight, points - 1)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -67,7 +65,7 @@ def test_gaussian_in_closed_form(seed: int, count: int, weight: float, unit: flo
     found = made(latents, weight=weight, points=12, iterations=1000)(
         a, b, torch.linspace(0, 1, 12, dtype=torch.float64)
     )
-    expected = closed_form(a, b, fitted.mean.numpy(), precision, fitted.scale, weight, 11)
+    expected = closed_form(a, b, fitted.mean.numpy(), precision, weight, 11)
     np.testing.assert_allclose(found / unit, expected / unit, atol=1e-4)
 
 
@@ -149,7 +147,7 @@ def test_between_opposite_latents_and_from_a_latent_to_itself(density: str) -> N
 def test_from_a_latent_to_itself_by_way_of_what_is_likelier() -> None:
     a = normal(2, 3)
     t = torch.linspace(0, 1, 16, dtype=torch.float64)
-    expected = closed_form(a, a, np.zeros(3), np.eye(3), 1.0, 4.0, 15)
+    expected = closed_form(a, a, np.zeros(3), np.eye(3), 4.0, 15)
     np.testing.assert_allclose(made(density="prior")(a, a, t), expected, atol=1e-6)
 
 
