@@ -35,7 +35,7 @@ def compare(
             "--score",
             metavar="NAME",
             help="Which scores, such as probe/accuracy or 'factor/*'.",
-            show_default="all that both have",
+            show_default="every single number that both have",
         ),
     ] = None,
     results: Annotated[
@@ -66,22 +66,30 @@ def compare(
 
 def _show(found: Comparison) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from acaikit.artifacts.evaluations import SHORT
     from acaikit.report.progress import number
+    from acaikit.report.sheet import said
 
     for name, side in (("A", found.a), ("B", found.b)):
         say(f"{name}: {side.name}", out)
     say("\n".join(["they differ in (A -> B):", *(f"  {line}" for line in found.settings or ["nothing"])]), out)
-    table = Table("score", "protocol")
-    for heading in ("n", "A", "B", "B − A", "95 % interval"):
-        table.add_column(heading, justify="right")
+    table = Table()
+    table.add_column("score", no_wrap=True)
+    for heading in ("n", "A", "B", "B − A"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right")
+    names = [score.score for score in found.scores]
     for score in found.scores:
+        name = score.score + (f" [{score.protocol_sha256[:SHORT]}]" if names.count(score.score) > 1 else "")
         interval = "–" if score.interval is None else "{} to {}".format(*map(number, score.interval))
         means = [float(sum(values.values())) / len(values) for values in (score.a, score.b)]
         shown = [number(value) for value in (*means, float(score.paired.mean()))]
-        table.add_row(score.score, score.protocol_sha256[:SHORT], str(len(score.a)), *shown, interval)
+        table.add_row(Text(name), str(len(score.a)), *shown, interval)
     out.print(table)
+    for sha256, protocol in {score.protocol_sha256: score.protocol for score in found.scores}.items():
+        say(f"protocol {sha256[:SHORT]}: {said(protocol)}", out)
 
 
 def _plain(found: Comparison, notes: list[str]) -> dict[str, Any]:

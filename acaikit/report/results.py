@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,7 +243,8 @@ def tabulate(groups: Sequence[Group], patterns: Sequence[str] = (), paper: bool 
     groups : sequence of Group
         The experiments.
     patterns : sequence of str
-        Which scores, such as ``kmeans/*``. Left out: the four of the paper's tables that there are, else all.
+        Which scores, such as ``kmeans/*``. Left out: the four of the paper's tables that there are, else those of
+        `plain`.
     paper : bool
         Whether to put the paper's numbers beside them.
 
@@ -271,9 +272,17 @@ def tabulate(groups: Sequence[Group], patterns: Sequence[str] = (), paper: bool 
     return Results(groups, columns, cells, theirs, missing)
 
 
+def plain(known: Iterable[str]) -> list[str]:
+    """Return the scores that are single numbers, sorted; those of a table, ``evaluator/ROW/COLUMN``, if there are none.
+
+    A scorecard alone has a hundred numbers: nobody wants them all unasked.
+    """
+    return sorted(score for score in known if score.count("/") == 1) or sorted(known)
+
+
 def _chosen(known: set[str], patterns: Sequence[str]) -> list[str]:
     if not patterns:
-        return [score for score in SCORES if score in known] or sorted(known)
+        return [score for score in SCORES if score in known] or plain(known)
     chosen: dict[str, None] = {}
     for pattern in patterns:
         fitting = sorted(fnmatch.filter(known, pattern))

@@ -14,9 +14,13 @@ from acaikit.artifacts.evaluations import SHORT
 from acaikit.report.paper import FACTOR_SCORES, SCORES, Published, departures
 from acaikit.report.progress import number
 from acaikit.report.results import Cell, Column, Group, Missing, Results
-from acaikit.report.tables import ACROSS, LAST
+from acaikit.report.tables import LAST
 
 NONE = "–"
+NAME = 16
+"""Characters of a line that names an experiment or a score."""
+ACROSS = 48
+"""Characters of the columns beside the names, in a terminal of 80."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -69,9 +73,10 @@ class Sheet:
         """Return the table for a terminal, in pieces of a readable width, without what stands below it."""
         tables = []
         for columns in self._pieces():
-            table = Table("experiment")
+            table = Table()
+            table.add_column(self.headings[0], overflow="fold", min_width=NAME)
             for column in columns:
-                table.add_column(Text(self.headings[column]), justify="right")
+                table.add_column(Text(_folded(self.headings[column])), justify="right", overflow="fold")
             for row in self.rows:
                 if any(row[column].text != NONE for column in columns):
                     table.add_row(*(Text(row[column].text + _brackets(row[column].marks)) for column in [0, *columns]))
@@ -81,10 +86,14 @@ class Sheet:
     def _pieces(self) -> list[list[int]]:
         pieces: list[list[int]] = [[]]
         for first, end in pairwise([*self.scores, len(self.headings)]):
-            if pieces[-1] and len(pieces[-1]) + end - first > ACROSS:
+            if pieces[-1] and sum(map(self._width, [*pieces[-1], *range(first, end)])) > ACROSS:
                 pieces.append([])
             pieces[-1] += range(first, end)
         return pieces
+
+    def _width(self, column: int) -> int:
+        texts = [*_folded(self.headings[column]).split("\n"), *(row[column].text for row in self.rows)]
+        return max(map(len, texts)) + 3
 
     def below(self) -> list[str]:
         """Return the lines below the table: footnotes, then remarks."""
@@ -113,6 +122,11 @@ class Sheet:
         ]
         notes = [f"{_superscript([mark])} {escape(note)}" for mark, note in enumerate(self.footnotes, 1)]
         return "\n".join([*lines, *(rf"\par\footnotesize {note}" for note in [*notes, *map(escape, self.remarks)])])
+
+
+def _folded(heading: str) -> str:
+    """Return a score's name with a line for each of its parts, where it is long."""
+    return heading.replace("/", "/\n") if len(heading) > NAME else heading
 
 
 def escape(text: str) -> str:
@@ -158,7 +172,7 @@ def lay_out(results: Results) -> Sheet:
     if results.published:
         remarks.append("within and outside: of the paper's standard deviation")
     remarks += [f"protocol {sha[:SHORT]}: {said(protocol)}" for sha, protocol in results.protocols.items()]
-    return Sheet(headings, rows, scores, list(notes), [*remarks, *map(_missing, results.missing)])
+    return Sheet(headings, rows, scores, list(notes), [*remarks, *_missing(results.missing)])
 
 
 def heading(column: Column) -> str:
@@ -170,7 +184,8 @@ def heading(column: Column) -> str:
 
 def said(protocol: Mapping[str, Any]) -> str:
     """Return a protocol's parameters in one line."""
-    return ", ".join(f"{key} {value}" for key, value in sorted(protocol.items()))
+    values = {**protocol, **({"data": protocol["data"][:SHORT]} if "data" in protocol else {})}
+    return ", ".join(f"{key} {value}" for key, value in sorted(values.items()))
 
 
 def command(missing: Missing) -> str:
@@ -218,5 +233,12 @@ def _spread(column: Column, std: float | None) -> str:
     return "" if std is None else f" ± {_value(column, std)}"
 
 
-def _missing(missing: Missing) -> str:
-    return f"missing: {missing.column.score} of {missing.group.name}; to measure it: {command(missing)}"
+def _missing(missing: Sequence[Missing]) -> list[str]:
+    """Return a line for each evaluator and experiment, with the command that measures what is missing."""
+    scores: dict[tuple[str, str], list[str]] = {}
+    for one in missing:
+        scores.setdefault((one.group.name, command(one)), []).append(one.column.score)
+    return [
+        f"missing: {found[0]}{f' and {len(found) - 1} more' if found[1:] else ''} of {name}; to measure it: {how}"
+        for (name, how), found in scores.items()
+    ]

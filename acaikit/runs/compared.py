@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import filter as fitting
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from acaikit.artifacts.evaluations import protocol_hash
 from acaikit.config.resolve import differences
 from acaikit.errors import RunError, UserError
 from acaikit.registry import unknown
-from acaikit.report.results import Group, RunResults, Value
+from acaikit.report.results import Group, RunResults, Value, plain
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -30,14 +32,19 @@ class Difference:
         Its name.
     a, b : dict of int to float
         The values by seed; the same seeds.
-    protocol_sha256 : str
+    protocol : dict
         How both were measured.
     """
 
     score: str
     a: Mapping[int, float]
     b: Mapping[int, float]
-    protocol_sha256: str
+    protocol: Mapping[str, Any]
+
+    @property
+    def protocol_sha256(self) -> str:
+        """The protocol's hash."""
+        return protocol_hash(self.protocol)
 
     @property
     def paired(self) -> NDArray[np.float64]:
@@ -102,7 +109,7 @@ def compare(a: Sequence[Group], b: Sequence[Group], patterns: Sequence[str] = ()
     a, b : sequence of Group
         Each side's runs, grouped.
     patterns : sequence of str
-        Which scores, such as ``factor/*``; all that both have, if left out.
+        Which scores, such as ``factor/*``; if left out, the single numbers that both have, see `plain`.
 
     Raises
     ------
@@ -120,15 +127,18 @@ def compare(a: Sequence[Group], b: Sequence[Group], patterns: Sequence[str] = ()
             notes.append(f"only {name} has {_seeds(alone)}: left out")
     if not seeds:
         raise RunError(f"{one.name} and {two.name} have no seed in common: {'; '.join(notes)}")
-    scores = _differences([(left[seed], right[seed]) for seed in seeds], notes)
-    known = sorted({score.score for score in scores})
-    if not known:
-        raise RunError(f"{one.name} and {two.name} have no score in common: {'; '.join(notes) or 'none was measured'}")
+    pairs_of_runs = [(left[seed], right[seed]) for seed in seeds]
+    known = sorted({score for pair in pairs_of_runs for run in pair for score in run.values})
     for pattern in patterns:
         if not fitting(known, pattern):
-            raise UserError(unknown("the two experiments have no score in common called", pattern, known))
-    chosen = {name for pattern in patterns for name in fitting(known, pattern)} or set(known)
-    compared = [score for score in scores if score.score in chosen]
+            raise UserError(unknown("the two experiments have no score called", pattern, known))
+    chosen = {name for pattern in patterns for name in fitting(known, pattern)} or set(plain(known))
+    if not patterns and len(chosen) < len(known):
+        kinds = sorted({score.partition("/")[0] for score in set(known) - chosen})
+        notes.append(f"tables of numbers are left out; to see them: {' '.join(f'--score {kind}/*' for kind in kinds)}")
+    compared = _differences(pairs_of_runs, sorted(chosen), notes)
+    if not compared:
+        raise RunError(f"{one.name} and {two.name} have no score in common: {'; '.join(notes) or 'none was measured'}")
     pairs = {len(score.a) for score in compared}
     if 1 in pairs:
         notes.append("of one pair no interval can be given; train more seeds with acaikit run --seed")
@@ -150,12 +160,14 @@ def _only(name: str, groups: Sequence[Group], notes: list[str]) -> Group:
     return finished[0]
 
 
-def _differences(pairs: Sequence[tuple[RunResults, RunResults]], notes: list[str]) -> list[Difference]:
-    """Return each score that both sides have under one protocol, over the pairs in which both are defined."""
+def _differences(
+    pairs: Sequence[tuple[RunResults, RunResults]], scores: Sequence[str], notes: list[str]
+) -> list[Difference]:
+    """Return each of `scores` that both sides have under one protocol, over the pairs in which both are defined."""
     found = []
-    for score in sorted({score for pair in pairs for run in pair for score in run.values}):
-        sides = [{value.sha256 for pair in pairs for value in pair[side].values.get(score, ())} for side in (0, 1)]
-        common = sorted(sides[0] & sides[1])
+    for score in scores:
+        sides = [{v.sha256: v.protocol for pair in pairs for v in pair[side].values.get(score, ())} for side in (0, 1)]
+        common = sorted(sides[0].keys() & sides[1].keys())
         if sides[0] and sides[1] and not common:
             notes.append(f"{score} was measured under different protocols: not compared")
         elif not common:
@@ -167,7 +179,7 @@ def _differences(pairs: Sequence[tuple[RunResults, RunResults]], notes: list[str
                 notes.append(f"{score} is missing or undefined with {_seeds(without)}: left out")
             if defined:
                 a, b = ({seed: ab[side] for seed, ab in defined.items()} for side in (0, 1))
-                found.append(Difference(score, a, b, sha))
+                found.append(Difference(score, a, b, sides[0][sha]))
     return found
 
 

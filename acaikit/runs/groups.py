@@ -225,7 +225,7 @@ def _named(runs: Sequence[RunResults]) -> Group:
         name, different = stems[0], []
     else:
         different = list(differences(_without_seed(read_recipe(recipe)), run.config))
-        changed = [f"{changed.label} = {changed.after}" for changed in different]
+        changed = [f"{change.label.removeprefix('Experiment.')} = {change.after}" for change in different]
         name = recipe
     title = ", ".join([name, *changed])
     if not run.finished:

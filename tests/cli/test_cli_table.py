@@ -28,7 +28,7 @@ def test_json_beside_what_the_runs_say(acaikit, seeds: list[str]) -> None:
     told = json.loads(ran.out, parse_constant=pytest.fail)
     (experiment,) = told["experiments"]
     assert experiment["recipe"] == "quickstart"
-    assert experiment["name"].startswith("quickstart, ") and "Experiment.samples = 256" in experiment["name"]
+    assert experiment["name"].startswith("quickstart, ") and ", samples = 256" in experiment["name"]
     assert [run["path"] for run in experiment["runs"]] == seeds
     metrics = [package.open_run(path).metrics() for path in seeds]
     for score in experiment["scores"]:

@@ -108,7 +108,7 @@ def test_what_a_group_is_called(tmp_path: Path) -> None:
     write(tmp_path / "own", str(own), 0, "ACAI.weight = 1.0")
     groups = group(read(*(tmp_path / name for name in ("short", "default", "other", "own"))))
     assert [(g.name, g.recipe) for g in groups] == [
-        ("mnist_acai_256, Experiment.samples = 640", "mnist_acai_256"),
+        ("mnist_acai_256, samples = 640", "mnist_acai_256"),
         ("mnist_acai_256", "mnist_acai_256"),
         ("mnist_acai_32", "mnist_acai_32"),
         ("own, ACAI.weight = 1.0", None),
