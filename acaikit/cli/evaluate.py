@@ -35,7 +35,9 @@ Protocol = Annotated[
 ]
 With = Annotated[
     list[str] | None,
-    typer.Option("--with", metavar="NAME", help="Any evaluator that is installed (acaikit list evaluators), by name."),
+    typer.Option(
+        "--with", metavar="NAME", help="Any evaluator that is installed (acaikit list evaluators), by name or key."
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -53,7 +55,7 @@ def _flag(names: str, what: str) -> Any:
 
 
 def evaluate(
-    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories.", show_default=False)],
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR", help="Run directories.", show_default=False)],
     factor: Annotated[
         bool, _flag("--factor --lines", "The lines benchmark, or its like on any dataset drawn from a known factor.")
     ] = False,
@@ -87,8 +89,9 @@ def evaluate(
     """
     from acaikit.config import read_bindings
     from acaikit.runs.chosen import choose
-    from acaikit.runs.evaluation import check, destination
+    from acaikit.runs.evaluation import destination
     from acaikit.runs.opened import open_run
+    from acaikit.runs.provenance import check_data
 
     options.apply(data_dir, threads, quiet=quiet)
     flags = {
@@ -116,11 +119,12 @@ def evaluate(
             evaluators = choose(run.experiment.evaluators, asked, protocol, given)
             if not asked:
                 evaluators = [evaluator for evaluator in evaluators if evaluator.fits(run.trained)]
-            check(run, evaluators)
+            check_data(run.path, run.info, run.experiment.dataset)
         except UserError as error:
             if len(run_dirs) == 1:
                 raise
-            fail(f"{run_dir}: {error}")
+            fail(str(error) if str(run_dir) in str(error) else f"{run_dir}: {error}")
+            told.append({"run": str(run_dir), "faults": {"run": str(error)}})
             failed = True
             continue
         if not (as_json or quiet):
@@ -158,6 +162,9 @@ def _measure(
             faults[evaluator.key] = str(error)
             continue
         found.append(measured)
+        if measured.fault is not None:
+            fail(f"{evaluator.key}: {measured.fault}")
+            faults[evaluator.key] = measured.fault
         if shown:
             for table in evaluation_tables(measured.key, measured.scores, measured.protocol_sha256, in_training):
                 out.print(table)
@@ -167,11 +174,14 @@ def _measure(
 
 
 def _plain(run_dir: Path, run: OpenRun, found: list[Measured]) -> dict[str, Any]:
+    from acaikit.report.tables import reported
+
     return {
         "run": str(run_dir),
         "step": run.step,
         "samples": run.samples,
         "scores": {measured.key: measured.scores for measured in found},
+        "in_training": reported(run.metrics()),
         "protocols": {m.key: {**m.protocol, "sha256": m.protocol_sha256} for m in found},
         "files": [str(file) for measured in found for file in measured.files],
     }

@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from acaikit.cli import options
 from acaikit.cli.data import Name, make
 from acaikit.cli.evaluate import Protocol, With
-from acaikit.cli.terminal import out, print_json, say
+from acaikit.cli.terminal import fail, out, print_json, say
+from acaikit.errors import EvaluationError
 from acaikit.registry import find
 
 if TYPE_CHECKING:
-    from acaikit.types import Scores
+    pass
 
-ANOTHER_PROBE = (
-    "The paper's probe is a single layer, trained by Adam in tandem with an autoencoder; this one is a logistic "
-    "regression, trained until it converges."
+PROBE = (
+    "Its probe is a single layer, trained by Adam in tandem with an autoencoder; this one is a logistic regression, "
+    "trained until it converges."
 )
+CLUSTERING = "It is taken from another paper, whose protocol is not known; pixels are clustered here without whitening."
+ANOTHER = {"linear_probe": PROBE, "kmeans": CLUSTERING, "kmeans_strict": CLUSTERING}
 
 Parameters = Annotated[
     list[str] | None,
@@ -59,32 +60,47 @@ def reference(
     options.apply(data_dir, threads, quiet=quiet)
     from acaikit.artifacts.evaluations import protocol_hash
     from acaikit.config import read_bindings
-    from acaikit.evaluators.reference import measure_raw, of_codes
+    from acaikit.evaluators.of_codes import OfCodes
+    from acaikit.evaluators.reference import measure_raw, of_raw_data
     from acaikit.report.paper import raw_data
+    from acaikit.report.tables import evaluation_tables
     from acaikit.runs.chosen import choose
-    from acaikit.runs.evaluation import measured_on
+    from acaikit.runs.provenance import data_protocol
 
     flags = {"linear_probe": linear_probe, "knn_probe": knn_probe, "kmeans": kmeans}
-    asked = [key for key, wanted in flags.items() if wanted] + (others or [])
+    asked = [key for key, wanted in flags.items() if wanted] + (others or []) or ["linear_probe"]
     for_evaluators = [text for text in parameters or [] if _is_for_evaluator(text)]
     for_dataset = [text for text in parameters or [] if text not in for_evaluators]
-    evaluators = of_codes(choose([], asked or ["linear_probe"], protocol, read_bindings(for_evaluators)))
+    own = of_raw_data(choose([], asked, None, read_bindings([])))
+    chosen = choose(own, asked, protocol, read_bindings(for_evaluators))
+    evaluators = [evaluator for evaluator in chosen if isinstance(evaluator, OfCodes)]
     dataset = make(name, for_dataset)
     shown = not (as_json or quiet)
     if shown:
         say(f"{name}: the data themselves, in place of a model's codes", out)
-    told: dict[str, Any] = {"dataset": type(dataset).__name__, "scores": {}, "protocols": {}, "paper": {}}
+    told: dict[str, Any] = {"dataset": type(dataset).__name__}
+    told |= {"scores": {}, "protocols": {}, "paper": {}, "faults": {}}
     for evaluator in evaluators:
-        scores = measure_raw(dataset, evaluator).scores
-        how = evaluator.protocol | measured_on(dataset) | {"codes": "the data themselves"}
+        try:
+            scores = measure_raw(dataset, evaluator).scores
+        except EvaluationError as error:
+            fail(f"{evaluator.key} can't be measured: {error}")
+            told["faults"][evaluator.key] = str(error)
+            continue
+        how = evaluator.protocol | {"data": data_protocol(dataset, dataset.digests), "codes": "the data themselves"}
         sha256, paper = protocol_hash(how), raw_data(evaluator.key, told["dataset"])
         told["scores"][evaluator.key] = scores
         told["protocols"][evaluator.key] = {**how, "sha256": sha256}
         told["paper"][evaluator.key] = paper
         if shown:
-            _print(evaluator.key, scores, paper, sha256)
+            for table in evaluation_tables(evaluator.key, scores, sha256):
+                out.print(table)
+            if paper is not None:
+                say(f"The paper's accuracy is {paper:g} %. {ANOTHER.get(evaluator.key, '')}".rstrip(), out)
     if as_json:
         print_json(told)
+    if told["faults"]:
+        raise typer.Exit(2)
 
 
 def _is_for_evaluator(text: str) -> bool:
@@ -93,20 +109,3 @@ def _is_for_evaluator(text: str) -> bool:
 
     names = [binding.name for binding in read_bindings([text]).bindings.values() if binding.name]
     return any(find(name).kind == "evaluators" for name in names)
-
-
-def _print(key: str, scores: Scores, paper: float | None, sha256: str) -> None:
-    from acaikit.artifacts.evaluations import SHORT
-    from acaikit.report.progress import number
-
-    title = Text(f"{key} · protocol {sha256[:SHORT]}")
-    table = Table("score", title=title, title_justify="left", title_style="bold", min_width=title.cell_len)
-    table.add_column("value", justify="right")
-    beside = {} if paper is None else {"accuracy": number(paper)}
-    if beside:
-        table.add_column("paper", justify="right")
-    for score, value in scores.items():
-        table.add_row(score, number(value), *([beside.get(score)] if beside else []))
-    out.print(table)
-    if paper is not None and key == "linear_probe":
-        say(ANOTHER_PROBE, out)

@@ -30,7 +30,7 @@ def table(
     run_dirs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN_DIR...",
+            metavar="RUN_DIR",
             help="Run directories; also a quoted glob, or the prefix of several seeds.",
             show_default=False,
         ),

@@ -189,7 +189,8 @@ class Dataset(ABC):
     def training(self, limit: int | None = None) -> Split:
         """Return the first `limit` training examples, or all where there are fewer, in the set's own order.
 
-        Where they are drawn on the fly, `limit` are drawn (left out: 10,000), always the same ones.
+        Where they are drawn on the fly, `limit` are drawn (left out: 10,000), always the same ones. A dataset whose
+        stream is one of its own, but has an end, overrides this.
         """
         stream = self.train(1, generator(0, "training examples"))
         if isinstance(stream, Shuffled):

@@ -36,7 +36,7 @@ class Trained:
     model: Autoencoder
     probe: Probe | None
     dataset: Dataset
-    _codes: dict[int | None, Codes] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _codes: dict[int, Codes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def latents(self) -> Tensor:
@@ -55,9 +55,10 @@ class Trained:
         EvaluationError
             If the dataset has no labels, or a code is not finite.
         """
-        if examples not in self._codes:
-            self._codes[examples] = Codes.of(self.dataset, self.model.code, examples, self.device)
-        return self._codes[examples]
+        available = len(self.dataset.training(examples))
+        if available not in self._codes:
+            self._codes[available] = Codes.of(self.dataset, self.model.code, examples, self.device)
+        return self._codes[available]
 
     def path(self, path: AnyPath) -> Path:
         """Return a path as a function; one that depends on the model is made for this one and its dataset."""
@@ -103,11 +104,14 @@ class Evaluator(ABC):
     ----------
     key : str
         Short name in metrics, result files and the command line's flags: "factor" for ``--factor``.
+    version : int
+        To be raised when the numbers change though the parameters don't.
     needs : str
         What `fits` asks for, in words, as a message says it.
     """
 
     key: ClassVar[str]
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "another model or dataset"
 
     @abstractmethod
@@ -134,8 +138,12 @@ class Evaluator(ABC):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """The evaluator's parameters, stored beside its numbers."""
-        return {"evaluator": type(self).__name__, **{k: v for k, v in vars(self).items() if not k.startswith("_")}}
+        """The evaluator's version and parameters, as JSON values: what its numbers depend on is stored beside them."""
+        return {
+            "evaluator": type(self).__name__,
+            "version": self.version,
+            **{k: v for k, v in vars(self).items() if not k.startswith("_")},
+        }
 
 
 class AlongPaths(Evaluator):

@@ -88,7 +88,12 @@ class Codes:
 
 
 def _coded(split: Split, code: Callable[[Tensor], Tensor], device: torch.device | str) -> Floats:
+    codes, first = np.empty((0, 0), np.float32), 0
     with torch.no_grad():
-        parts = [code(x).flatten(1).float().cpu() for x, _ in split.batches(BATCH, device)]
-    codes: Floats = torch.cat(parts).numpy()
+        for x, _ in split.batches(BATCH, device):
+            part = code(x).flatten(1).float().cpu().numpy()
+            if not first:  # all at once, as the parts beside the whole would take its memory twice
+                codes = np.empty((len(split), part.shape[1]), np.float32)
+            codes[first : first + len(part)] = part
+            first += len(part)
     return codes

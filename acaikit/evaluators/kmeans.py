@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from acaikit import checks
 from acaikit.errors import EvaluationError
 from acaikit.evaluators.base import Evaluator, Result
-from acaikit.evaluators.codes import Codes, Labels
+from acaikit.evaluators.codes import Codes, Floats, Labels
 from acaikit.evaluators.intervals import interval
 from acaikit.evaluators.lloyd import from_starts, nearest
 from acaikit.evaluators.matching import match
@@ -94,7 +94,7 @@ class KMeans(OfCodes):
         return other
 
     def under(self, protocol: str) -> Evaluator:
-        """Return this one, or a `StrictKMeans with as many restarts in all."""
+        """Return this one, or a `StrictKMeans` with as many restarts in all."""
         if protocol == "paper":
             return self
         restarts = max(1, self.restarts // SETS)
@@ -131,7 +131,7 @@ class KMeans(OfCodes):
 
     def _cluster(self, codes: Codes, sets: int) -> list[Clustering]:
         """Return the best of each of `sets` independent sets of restarts."""
-        distinct = len({row.tobytes() for row in codes.train + 0.0})  # -0.0 + 0.0 is 0.0
+        distinct = _distinct(codes.train, codes.classes)
         if distinct < codes.classes:
             raise EvaluationError(
                 f"{codes.classes} clusters need as many distinct training codes or more, but there "
@@ -150,9 +150,19 @@ class KMeans(OfCodes):
                     advance(1)
                 _, best = min(ended, key=itemgetter(0))
                 in_train = nearest(train, best)
-                inertia = float(np.square(train - best[in_train]).sum(dtype=np.float64))
+                inertia = float(np.square(train - best[in_train], dtype=np.float64).sum())
                 found.append(Clustering(in_train, nearest(test, best), inertia))
         return found
+
+
+def _distinct(codes: Floats, enough: int) -> int:
+    """Return how many different codes there are; where there are `enough` or more, a number of at least that."""
+    found: set[bytes] = set()
+    for row in codes:
+        found.add((row + 0.0).tobytes())  # -0.0 + 0.0 is 0.0
+        if len(found) >= enough:
+            break
+    return len(found)
 
 
 def _arrays(codes: Codes, train: Labels, test: Labels, predictions: Labels) -> dict[str, NDArray[Any]]:

@@ -65,7 +65,7 @@ class LinearProbe(PostHocProbe):
             raise UserError(f"LinearProbe.strengths must be a list of numbers, not {checks.said(strengths)}")
         for strength in strengths:
             checks.number("LinearProbe.strengths", strength, 0, strictly=True)
-        self.strengths = tuple(strengths)
+        self.strengths = tuple(sorted({float(strength) for strength in strengths}, reverse=True))
 
     def measure(self, codes: Codes) -> Result:
         """Fit and test the probe.
@@ -84,7 +84,7 @@ class LinearProbe(PostHocProbe):
         train, test = standardised(codes.train, codes.test)
         labels = codes.train_labels
         # From the strongest on: each fit is a good start for the next, and of equally good ones it comes first.
-        strengths = sorted(set(self.strengths), reverse=True)
+        strengths = self.strengths
         held_out, chosen = [], []
         with (
             progress(f"linear probe of {len(train):,} codes", (self.seeds + 1) * len(strengths)) as advance,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 
 import torch
@@ -15,20 +15,21 @@ from acaikit.evaluators.of_codes import OfCodes
 from acaikit.registry import parts
 
 
-def of_codes(evaluators: Sequence[Evaluator]) -> list[OfCodes]:
-    """Return `evaluators`, all of which look at codes alone, as they measure raw data.
+def of_raw_data(evaluators: Iterable[Evaluator]) -> list[OfCodes]:
+    """Return `evaluators`, all of which look at codes alone, with the settings that they need for raw data.
 
     Raises
     ------
     UserError
-        If one of them doesn't: it needs a model.
+        If one of them needs a model.
     """
-    found = [evaluator for evaluator in evaluators if isinstance(evaluator, OfCodes)]
+    found = []
     for evaluator in evaluators:
         if not isinstance(evaluator, OfCodes):
             name = type(evaluator).__name__
             raise UserError(f"{name} measures a model, not the raw data; these can: {', '.join(_installed())}")
-    return [evaluator.of_raw_data() for evaluator in found]
+        found.append(evaluator.of_raw_data())
+    return found
 
 
 def measure_raw(dataset: Dataset, evaluator: OfCodes) -> Result:

@@ -6,6 +6,7 @@ with `a` at t = 0 and `b` at t = 1.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,9 +71,10 @@ def resolve(path: AnyPath, landscape: Landscape) -> Path:
 def described(path: AnyPath) -> Any:
     """Return a path as its name, or as a dict of its name and parameters: what a protocol says of it."""
     found = _made(path)
-    name = path if isinstance(path, str) else getattr(path, "__name__", type(path).__name__)
-    parameters = {k: v for k, v in vars(found).items() if not k.startswith("_")} if isinstance(found, ModelPath) else {}
-    return {"path": name, **parameters} if parameters else name
+    if isinstance(found, ModelPath):
+        parameters = {k: v for k, v in vars(found).items() if not k.startswith("_")}
+        return {"path": path if isinstance(path, str) else type(found).__name__, **parameters}
+    return path if isinstance(path, str) else f"{found.__module__}:{found.__qualname__}"
 
 
 def _made(path: AnyPath) -> Path | ModelPath:
@@ -89,5 +91,10 @@ def check(argument: str, path: object) -> None:
             load("paths", path)
         except UserError as error:
             raise UserError(f"{argument}: {error}") from None
-    elif isinstance(path, type) or not (callable(path) or isinstance(path, ModelPath)):
-        raise UserError(f"{argument} must be a path: a name such as 'slerp', a function, or @Name() of a part")
+    elif not isinstance(path, ModelPath) and (
+        not inspect.isfunction(path) or "<" in path.__qualname__  # <lambda>, <locals>
+    ):
+        raise UserError(
+            f"{argument} must be a path whose name tells what it does: the name of a part, such as 'slerp', a function "
+            f"of a module, or, where it has parameters, a ModelPath, such as @Geodesic()"
+        )

@@ -32,8 +32,8 @@ def clock(seconds: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a score with four significant digits."""
-    return f"{value:.4g}"
+    """Return a score with four significant digits, a whole number of up to six in full."""
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.4g}"
 
 
 class Reporter:

@@ -67,7 +67,7 @@ def evaluation_tables(
     rows, columns = (list(dict.fromkeys(cell[axis] for cell in cells)) for axis in (0, 1))
     for first in range(0, len(columns), ACROSS):
         shown = columns[first : first + ACROSS]
-        table = Table("score", title=title, title_justify="left", title_style="bold")
+        table = _table(title)
         for column in shown:
             table.add_column(column.replace("_", " "), justify="right")
         for row in rows:
@@ -80,13 +80,17 @@ def evaluation_tables(
 
 def _list(key: str, scores: Scores, title: Text, in_training: Mapping[str, Scores]) -> Table:
     medians = {name: in_training[f"{key}/{name}"] for name in scores if f"{key}/{name}" in in_training}
-    table = Table("score", title=title, title_justify="left", title_style="bold")
+    table = _table(title)
     table.add_column("value", justify="right")
     if medians:
         table.add_column(f"in training, median of last {LAST}", justify="right")
     for name, value in scores.items():
         table.add_row(name, number(value), *([_median(medians[name]) if name in medians else ""] if medians else []))
     return table
+
+
+def _table(title: Text) -> Table:
+    return Table("score", title=title, title_justify="left", title_style="bold", min_width=title.cell_len)
 
 
 def _median(row: Scores) -> str:

@@ -93,10 +93,15 @@ class _Settings:
         if like is None:
             return made
         bound = {parameter for _, name, parameter in bindings if name == part.full_name}
-        values: dict[str, Any] = {
-            parameter: getattr(made if parameter in bound else like, parameter)
-            for parameter in inspect.signature(type(made)).parameters
-        }
+        values: dict[str, Any] = {}
+        for parameter in inspect.signature(type(made)).parameters:
+            chosen = made if parameter in bound else like
+            if not hasattr(chosen, parameter):
+                raise UserError(
+                    f"{part.name} doesn't keep its parameter {parameter} as an attribute of that name, so the "
+                    f"run's own settings can't be joined with --set: give all of its settings with --set, or none"
+                )
+            values[parameter] = getattr(chosen, parameter)
         return type(made)(**values)
 
     def check_all_read(self, chosen: Iterable[Evaluator]) -> None:

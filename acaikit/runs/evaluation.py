@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from acaikit.artifacts.evaluations import protocol_hash, write_evaluation
 from acaikit.artifacts.rundir import RunDir
-from acaikit.data.base import Dataset
 from acaikit.data.location import writable
-from acaikit.errors import RunError, UserError
-from acaikit.evaluators.base import Evaluator
+from acaikit.errors import EvaluationError, RunError, UserError
+from acaikit.evaluators.base import Evaluator, Result
 from acaikit.report.pictures import draw
 from acaikit.runs.opened import OpenRun
-from acaikit.runs.provenance import check_data
+from acaikit.runs.provenance import data_protocol
 from acaikit.types import Scores
 
 
@@ -35,6 +36,8 @@ class Measured:
         The protocol's hash: numbers compare only where it is equal.
     files : list of Path
         The result file and pictures, where they could be written.
+    fault : str or None
+        Why the result file is missing.
     """
 
     key: str
@@ -42,6 +45,7 @@ class Measured:
     protocol: dict[str, Any]
     protocol_sha256: str
     files: list[Path]
+    fault: str | None = None
 
 
 def destination(run: Path, out: Path | None) -> RunDir:
@@ -60,24 +64,6 @@ def destination(run: Path, out: Path | None) -> RunDir:
     return place
 
 
-def check(run: OpenRun, evaluators: Sequence[Evaluator]) -> None:
-    """Refuse what can't be measured before anything is.
-
-    Raises
-    ------
-    UserError
-        If an evaluator doesn't fit the run.
-    RunError
-        If the dataset's examples are not those that the run began with.
-    """
-    dataset = run.experiment.dataset
-    check_data(run.path, run.info, dataset)
-    for evaluator in evaluators:
-        if not evaluator.fits(run.trained):
-            name = type(dataset).__name__
-            raise UserError(f"the {evaluator.key} evaluator doesn't fit this run on {name}: it needs {evaluator.needs}")
-
-
 def measure(run: OpenRun, evaluator: Evaluator, place: RunDir, say: Callable[[str], None]) -> Measured:
     """Measure a run and write what was found.
 
@@ -90,41 +76,51 @@ def measure(run: OpenRun, evaluator: Evaluator, place: RunDir, say: Callable[[st
     place : RunDir
         Where results go, see `destination`.
     say : callable
-        Takes a line about what could not be written.
+        Takes a line about pictures that could not be written.
 
     Raises
     ------
     EvaluationError
-        If there is nothing that can be measured.
+        If the evaluator doesn't fit the run, there is nothing that it can measure, or it is a plugin's and fails.
     """
     with run.trained.evaluating():
-        found = evaluator.evaluate(run.trained)
-    protocol, run_id = evaluator.protocol | measured_on(run.experiment.dataset), run.info["run_id"]
-    files = []
+        found = _found(run, evaluator)
+    dataset, run_id = run.experiment.dataset, run.info["run_id"]
+    protocol = evaluator.protocol | {"data": data_protocol(dataset, dataset.digests)}
+    files, fault = [], None
     try:
         files.append(
             write_evaluation(place.eval, evaluator.key, run.step, run_id, found.scores, protocol, found.arrays)
         )
     except OSError as error:
-        say(f"the result of {evaluator.key} could not be written: {error}")
+        fault = f"the result could not be written: {error}"
     if evaluator.key == "interpolation":
         try:
             files += draw(run.trained, place.figures, f"{run.path.name} · {run.samples:,} samples", [evaluator])
         except OSError as error:
             say(f"the pictures could not be written: {error}")
-    return Measured(evaluator.key, found.scores, protocol, protocol_hash(protocol), files)
+    return Measured(evaluator.key, found.scores, protocol, protocol_hash(protocol), files, fault)
 
 
-def measured_on(dataset: Dataset) -> dict[str, Any]:
-    """Return what a protocol says of the data: name, shape, number and hash of the test examples."""
-    return {
-        "dataset": type(dataset).__name__,
-        "shape": list(dataset.shape),
-        "test_examples": len(dataset.test()),
-        **_test_digest(dataset.digests),
-    }
-
-
-def _test_digest(digests: Mapping[str, str]) -> dict[str, str]:
-    # Where there is no split of that name, as in CelebA, what is trained on is what is tested on.
-    return {"data": digests.get("test", digests["train"])} if digests else {}
+def _found(run: OpenRun, evaluator: Evaluator) -> Result:
+    """Return what an evaluator finds; one of a plugin's may do anything, and is told of in one line."""
+    kind = type(evaluator)
+    try:
+        if not evaluator.fits(run.trained):
+            dataset = type(run.experiment.dataset).__name__
+            raise EvaluationError(f"it doesn't fit this run on {dataset}: it needs {evaluator.needs}")
+        found: Any = evaluator.evaluate(run.trained)
+        if not isinstance(found, Result):
+            raise TypeError(f"evaluate returned a {type(found).__name__}, not a Result")
+        wrong = [name for name, score in found.scores.items() if not isinstance(score, Real)]
+        if wrong:
+            raise TypeError(f"the score {wrong[0]!r} is {found.scores[wrong[0]]!r}, not a number")
+    except UserError:
+        raise
+    except Exception as error:
+        if kind.__module__.partition(".")[0] == "acaikit":
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{last.filename}:{last.lineno}"
+        raise EvaluationError(f"{kind.__name__} is faulty: {type(error).__name__}: {error} ({where})") from error
+    return found

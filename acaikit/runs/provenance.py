@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 import subprocess
 import uuid
@@ -52,6 +53,17 @@ def describe(
         "data": dict(data),
         "fingerprint": fingerprint(device),
     }
+
+
+def data_protocol(dataset: Dataset, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the protocol of a measurement says of the data.
+
+    The hash of each split, where the dataset has them: its path, say, is nothing that a number depends on. Else, where
+    examples are drawn or come with a library, the dataset's parameters.
+    """
+    parameters = [name for name in inspect.signature(type(dataset)).parameters if hasattr(dataset, name)]
+    how = {"digests": dict(digests)} if digests else {name: getattr(dataset, name) for name in parameters}
+    return {"dataset": type(dataset).__name__, **how}
 
 
 def check_data(where: Path, info: Mapping[str, Any], dataset: Dataset) -> None:

@@ -90,8 +90,10 @@ def test_an_earlier_checkpoint(acaikit, finished) -> None:
 def test_several_runs(acaikit, finished) -> None:
     shutil.copytree(finished, "other")
     ran = acaikit("eval", finished, "nowhere", "other", "--probe", "--json", code=2)
-    assert [run["run"] for run in json.loads(ran.out)["runs"]] == ["finished", "other"]
-    assert "nowhere: " in ran.err
+    runs = json.loads(ran.out)["runs"]
+    assert [run["run"] for run in runs] == ["finished", "nowhere", "other"]
+    assert runs[1].keys() == {"run", "faults"}
+    assert "error: nowhere holds no run" in ran.err
     for run in ("finished", "other"):
         assert len(list(Path(run, "eval").glob("probe-*"))) == 1
 
@@ -136,7 +138,9 @@ def test_what_cannot_be_measured_costs_nothing_else(acaikit, tiny) -> None:
 
 def test_a_flag_that_does_not_fit(acaikit, tiny) -> None:
     acaikit("run", "quickstart", *tiny, "--set", "Experiment.probe=False", "--dir", "r", "--quiet")
-    assert "the probe evaluator doesn't fit this run" in acaikit("eval", "r", "--probe", code=2).err
+    ran = acaikit("eval", "r", "--probe", "--reconstruction", "--json", code=2)
+    assert "probe can't be measured: it doesn't fit this run on Lines" in ran.err
+    assert told(ran)["scores"].keys() == {"reconstruction"}
     assert "probe" not in told(acaikit("eval", "r", "--json"))["scores"]
     assert "no evaluator is called 'pobe': did you mean probe" in acaikit("eval", "r", "--with", "pobe", code=2).err
 

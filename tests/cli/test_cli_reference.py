@@ -42,7 +42,7 @@ def test_without_a_flag_it_is_the_linear_probe_of_the_data(acaikit) -> None:
     assert told["scores"] == {"linear_probe": expected.scores}
     assert told["dataset"] == "Digits" and told["paper"] == {"linear_probe": None}
     protocol = told["protocols"]["linear_probe"]
-    assert protocol["strengths"] == [0.01] and protocol["test_examples"] == 297
+    assert protocol["strengths"] == [0.01] and protocol["data"]["dataset"] == "Digits"
     assert protocol.pop("sha256") == protocol_hash(protocol)
 
 
@@ -50,7 +50,7 @@ def test_settings_are_for_the_dataset_or_for_the_evaluators(acaikit) -> None:
     flags = ["--knn-probe", "--set", "KNNProbe.examples=50", "--set", "Lines.test_size=30", "--set", "Lines.height=8"]
     told = json.loads(acaikit("data", "reference", "Lines", *flags, "--set", "Lines.width=8", "--json").out)
     protocol = told["protocols"]["knn_probe"]
-    assert (protocol["examples"], protocol["test_examples"], protocol["shape"]) == (50, 30, [1, 8, 8])
+    assert (protocol["examples"], protocol["data"]["test_size"], protocol["data"]["height"]) == (50, 30, 8)
     assert told["scores"]["knn_probe"]["accuracy"] > 20
 
 

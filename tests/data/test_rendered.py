@@ -180,3 +180,13 @@ def test_a_small_step_is_a_small_change(dataset: Rendered, share: float) -> None
     value = dataset.factor.low + share * dataset.factor.span
     one, other = dataset.render(torch.tensor([value, value + 1e-3], dtype=torch.float64))
     assert 0 < (one - other).abs().max() < 3e-3
+
+
+def test_training_examples_are_none_of_the_test_examples_and_always_the_same() -> None:
+    lines = Lines(8, 8, test_size=500)
+    found = lines.training(500)
+    torch.testing.assert_close(found.data[:100], lines.training(100).data)
+    np.testing.assert_allclose(found.data.flatten(1).sum(1)[:3].numpy(), [-52.5962, -52.0000, -55.1137], rtol=1e-5)
+    same = (found.data.flatten(1)[:, None] == lines.test().data.flatten(1)[None]).all(2)
+    assert not same.any()
+    assert torch.bincount(found.labels, minlength=10).min() > 20

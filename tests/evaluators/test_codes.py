@@ -86,7 +86,7 @@ def test_an_evaluator_of_codes(tiny: Callable[..., Trained]) -> None:
     evaluator = Count(examples=20)
     assert evaluator.fits(tiny())
     assert evaluator.evaluate(tiny()).scores == {"train": 20, "test": 40}
-    assert evaluator.protocol == {"evaluator": "Count", "examples": 20}
+    assert evaluator.protocol == {"evaluator": "Count", "version": 1, "examples": 20}
     with pytest.raises(UserError, match=r"Count.examples must be a whole number of at least 1, not 0"):
         Count(examples=0)
 

@@ -84,7 +84,13 @@ def test_another_path(tiny: Callable[..., Trained]) -> None:
 
 def test_settings() -> None:
     assert Interpolation.key == "interpolation"
-    assert Interpolation().protocol == {"evaluator": "Interpolation", "pairs": 8, "steps": 16, "path": "lerp"}
+    assert Interpolation().protocol == {
+        "evaluator": "Interpolation",
+        "version": 1,
+        "pairs": 8,
+        "steps": 16,
+        "path": "lerp",
+    }
     for values in ({"pairs": 0}, {"steps": 1}):
         with pytest.raises(UserError, match="at least"):
             Interpolation(**values)

@@ -236,6 +236,7 @@ def test_protocols_have_as_many_restarts_in_all() -> None:
     assert type(strict) is StrictKMeans
     assert strict.protocol == {
         "evaluator": "StrictKMeans",
+        "version": 1,
         "examples": 500,
         "restarts": 200,
         "iterations": 30,

@@ -82,7 +82,7 @@ def test_how_many_distances_are_held_at_a_time_makes_no_difference(monkeypatch: 
         assert KNNProbe().measure(codes).arrays["predictions"].tolist() == whole.arrays["predictions"].tolist()
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(2.0**-60, 0), (2.0**120, 0), (1, 64)])
+@pytest.mark.parametrize(("scale", "shift"), [(2.0**-60, 0), (2.0**120, 0), (1, 64), (1, 8192)])
 def test_units_and_origin_make_no_difference(scale: float, shift: float) -> None:
     codes = blobs(dims=8)
     other = replace(codes, train=codes.train * np.float32(scale) + np.float32(shift))

@@ -193,6 +193,7 @@ def test_it_measures_a_model_on_all_its_training_examples(tiny: Callable[..., Tr
 def test_its_protocol_can_be_stored() -> None:
     assert json.loads(json.dumps(LinearProbe(strengths=[0.1]).protocol)) == {
         "evaluator": "LinearProbe",
+        "version": 1,
         "examples": None,
         "held_out": 0.1,
         "seeds": 3,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -47,12 +49,14 @@ def test_unknown_name() -> None:
         check("X.path", "slurp")
 
 
-@pytest.mark.parametrize("path", ["lerp", "LikelyPath", lerp, Jump(), lambda a, b, t: lerp(a, b, t)])
+@pytest.mark.parametrize("path", ["lerp", "LikelyPath", lerp, Jump()])
 def test_what_is_a_path(path: object) -> None:
     check("X.path", path)
 
 
-@pytest.mark.parametrize("path", [Jump, None, 3])
+@pytest.mark.parametrize(
+    "path", [Jump, None, 3, lambda a, b, t: lerp(a, b, t), partial(lerp, t=0), Jump().over(LANDSCAPE)]
+)
 def test_what_is_none(path: object) -> None:
     with pytest.raises(UserError, match=r"X\.path must be a path"):
         check("X.path", path)
@@ -60,7 +64,7 @@ def test_what_is_none(path: object) -> None:
 
 def test_described() -> None:
     assert described("slerp") == "slerp"
-    assert described(slerp) == "slerp"
+    assert described(slerp) == "acaikit.paths.straight:slerp"
     assert described(Jump(0.25)) == {"path": "Jump", "at": 0.25}
 
 

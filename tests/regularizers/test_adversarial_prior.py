@@ -76,3 +76,11 @@ def test_critic_can_be_given() -> None:
 def test_weight_must_not_be_negative(weight: float) -> None:
     with pytest.raises(UserError, match=f"AdversarialPrior.weight must be a number of at least 0, not {weight}"):
         AdversarialPrior(weight=weight)
+
+
+def test_doubt_is_the_critics_probability_that_a_latent_is_none_of_the_priors() -> None:
+    prior = built(AdversarialPrior())
+    z = torch.randn(5, *LATENT, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    logits = prior.critic(z).detach().numpy()
+    found = prior.doubt(z, torch.zeros(5, 1, 8, 8)).detach().numpy()
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(logits)), rtol=1e-5)

@@ -10,16 +10,16 @@ import pytest
 from acaikit.artifacts.evaluations import protocol_hash, read_evaluation
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config
-from acaikit.data import Lines
-from acaikit.errors import EvaluationError, RunError, UserError
+from acaikit.errors import EvaluationError, RunError
 from acaikit.evaluators import FactorBenchmark, Interpolation, ProbeAccuracy, Reconstruction
-from acaikit.runs.evaluation import check, destination, measure, measured_on
+from acaikit.registry import load
+from acaikit.runs.evaluation import destination, measure
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session
 
 Recipe = Callable[..., Config]
 Train = Callable[..., Session]
-DATA = {"dataset": "Lines", "shape": [1, 8, 8], "test_examples": 12}
+DATA = {"data": {"dataset": "Lines", "height": 8, "width": 8, "test_size": 12}}
 
 
 def test_scores_are_stored_with_their_protocol(tmp_path: Path, recipe: Recipe, train: Train) -> None:
@@ -28,7 +28,7 @@ def test_scores_are_stored_with_their_protocol(tmp_path: Path, recipe: Recipe, t
     run = open_run(path)
     benchmark = FactorBenchmark(pairs=3, steps=4)
     measured = measure(run, benchmark, destination(path, None), pytest.fail)
-    protocol = {"evaluator": "FactorBenchmark", "pairs": 3, "steps": 4, "path": "lerp"} | DATA
+    protocol = {"evaluator": "FactorBenchmark", "version": 1, "pairs": 3, "steps": 4, "path": "lerp"} | DATA
     assert (measured.key, measured.protocol) == ("factor", protocol)
     assert measured.protocol_sha256 == protocol_hash(protocol)
     file = path / "eval" / f"factor-000000012-{protocol_hash(protocol)[:8]}.h5"
@@ -69,12 +69,45 @@ def test_pictures_come_with_the_paths_alone(tmp_path: Path, recipe: Recipe, trai
     assert names == ["interpolation.png", "reconstruction.png"]
 
 
-def test_what_was_asked_for_must_fit(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+def test_what_is_measured_must_fit(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     train(tmp_path / "run", recipe("baseline", "Experiment.probe = False"))
     run = open_run(tmp_path / "run")
-    check(run, [Reconstruction()])
-    with pytest.raises(UserError, match="the probe evaluator doesn't fit this run on Lines: it needs labels"):
-        check(run, [Reconstruction(), ProbeAccuracy()])
+    with pytest.raises(EvaluationError, match="it doesn't fit this run on Lines: it needs labels"):
+        measure(run, ProbeAccuracy(), destination(run.path, None), pytest.fail)
+
+
+PLUGIN = """
+from acaikit.evaluators import Evaluator, Result
+
+class Faulty(Evaluator):
+    key = "faulty"
+    def __init__(self, how="raise"):
+        self.how = how
+    def fits(self, trained):
+        return True
+    def evaluate(self, trained):
+        if self.how == "raise":
+            raise ValueError("oops")
+        return {"dict": {}, "text": Result({"share": "much"})}[self.how]
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raise", r"Faulty is faulty: ValueError: oops \(.*faulty_one\.py:12\)"),
+        ("dict", "Faulty is faulty: TypeError: evaluate returned a dict, not a Result"),
+        ("text", "Faulty is faulty: TypeError: the score 'share' is 'much', not a number"),
+    ],
+)
+def test_a_plugin_that_fails_is_told_of_in_a_line(
+    tmp_path: Path, recipe: Recipe, train: Train, install: Callable[..., Path], how: str, said: str
+) -> None:
+    install("acai-faulty", "1", {"evaluators": {"Faulty": "faulty_one:Faulty"}}, {"faulty_one.py": PLUGIN})
+    train(tmp_path / "run", recipe())
+    run = open_run(tmp_path / "run")
+    with pytest.raises(EvaluationError, match=said):
+        measure(run, load("evaluators", "Faulty")(how), destination(run.path, None), pytest.fail)
 
 
 def test_results_elsewhere(tmp_path: Path, recipe: Recipe, train: Train) -> None:
@@ -109,8 +142,8 @@ def test_a_disk_that_fails_costs_the_files_alone(tmp_path: Path, recipe: Recipe,
     measured = measure(run, Interpolation(), RunDir(tmp_path / "run"), lines.append)
     np.testing.assert_equal(measured.scores, Interpolation().evaluate(run.trained).scores)
     assert measured.files == []
-    said = [line.split(" could not be written")[0] for line in lines]
-    assert said == ["the result of interpolation", "the pictures"]
+    assert measured.fault is not None and measured.fault.startswith("the result could not be written: ")
+    assert [line.split(" could not be written")[0] for line in lines] == ["the pictures"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -130,13 +163,3 @@ def test_nothing_to_measure_is_told(tmp_path: Path, recipe: Recipe, train: Train
     with pytest.raises(EvaluationError, match="nothing there"):
         measure(run, Never(), destination(run.path, None), pytest.fail)
     assert not (run.path / "eval").exists()
-
-
-@pytest.mark.parametrize(
-    ("digests", "told"), [({}, {}), ({"train": "a", "test": "b"}, {"data": "b"}), ({"train": "a"}, {"data": "a"})]
-)
-def test_data_are_named_by_their_hash(
-    monkeypatch: pytest.MonkeyPatch, digests: dict[str, str], told: dict[str, str]
-) -> None:
-    monkeypatch.setattr(Lines, "digests", digests)
-    assert measured_on(Lines(8, 8, test_size=12)) == DATA | told

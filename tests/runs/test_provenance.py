@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import platform
 import shutil
 import subprocess
@@ -9,14 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config
+from acaikit.data import Arrays, Disc
 from acaikit.registry import parts
 from acaikit.runs import provenance
-from acaikit.runs.provenance import describe, fingerprint, plugins
+from acaikit.runs.provenance import data_protocol, describe, fingerprint, plugins
 
 Recipe = Callable[..., Config]
 CPU = torch.device("cpu")
@@ -95,3 +98,16 @@ def test_the_commit_is_that_of_the_checkout_acaikit_is_tracked_in(
     assert commit() == git("rev-parse", "HEAD")
     monkeypatch.setenv("PATH", "")
     assert commit() is None  # no git
+
+
+def test_data_are_named_by_their_hashes_or_else_by_what_they_are_drawn_from(tmp_path: Path) -> None:
+    assert data_protocol(Disc(radius=3), {}) == {"dataset": "Disc", **vars_of(Disc(radius=3))}
+    assert data_protocol(Disc(radius=3), {}) != data_protocol(Disc(radius=4), {})
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", x=np.zeros((20, 3), np.float32))
+    told = [data_protocol(made, made.digests) for made in (Arrays(tmp_path / "a.npz"), Arrays(tmp_path / "b.npz"))]
+    assert told[0] == told[1] and told[0].keys() == {"dataset", "digests"}
+
+
+def vars_of(disc: Disc) -> dict[str, object]:
+    return {name: getattr(disc, name) for name in inspect.signature(Disc).parameters}

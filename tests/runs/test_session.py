@@ -23,6 +23,7 @@ from acaikit.data.prepared import Notes, Prepared
 from acaikit.engine import Trainer
 from acaikit.errors import RunError, UserError
 from acaikit.runs import evaluation
+from acaikit.runs.provenance import check_data
 from acaikit.runs import session as module
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session, State, check, open_session
@@ -109,14 +110,14 @@ def test_a_run_goes_on_and_is_measured_only_with_the_examples_that_it_began_with
     write(0, 1)  # the same examples in a new file
     train(path, config, steps=2)
     run = open_run(path)
-    evaluation.check(run, run.experiment.evaluators)
+    check_data(run.path, run.info, run.experiment.dataset)
     evaluation.measure(run, run.experiment.evaluators[0], evaluation.destination(path, None), pytest.fail)
     for seeds, changed in (((0, 2), "test"), ((3, 1), "train"), ((3, 2), "train and test")):
         write(*seeds)
         with pytest.raises(RunError, match=f"was begun with other {changed} examples than Arrays has now"):
             train(path, config, steps=4)
         with pytest.raises(RunError, match=f"was begun with other {changed} examples than Arrays has now"):
-            evaluation.check(open_run(path), [])
+            check_data(path, open_run(path).info, open_run(path).experiment.dataset)
 
 
 def test_a_longer_budget_continues_the_same_run(tmp_path: Path, recipe: Recipe, train: Train, bits: Bits) -> None:
