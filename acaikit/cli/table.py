@@ -54,9 +54,9 @@ def table(
     """Gather runs by experiment over seeds: mean ± population standard deviation (number of runs).
 
     Runs that differ in nothing but Experiment.seed are one experiment. A run's score is the median of its last 20
-    values in training; of a score that was not measured in training, what acaikit eval found at the newest checkpoint.
-    A run that is not finished has a row of its own and is left out of the means. Values under different protocols are
-    never averaged.
+    values in training; under another protocol, or where it was not measured in training, it is what acaikit eval found
+    at the newest checkpoint. Values under different protocols have columns of their own and are never averaged. A run
+    that is not finished has a row of its own and is left out of the means.
     """
     from acaikit.report.machine import as_csv, as_json
     from acaikit.report.results import tabulate

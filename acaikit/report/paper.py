@@ -108,11 +108,12 @@ def raw_data(key: str, dataset: str) -> float | None:
 
 def departures(score: str, protocol: Mapping[str, Any]) -> list[str]:
     """Return in which parameters a protocol departs from that of a score of the paper's tables."""
-    paper = _protocol(score.partition("/")[0])
+    paper = parameters(score)
     return [f"{key} {protocol.get(key)}, not {value}" for key, value in paper.items() if protocol.get(key) != value]
 
 
 @cache
-def _protocol(key: str) -> dict[str, Any]:
-    protocol: dict[str, Any] = load("evaluators", EVALUATORS[key])().protocol
+def parameters(score: str) -> dict[str, Any]:
+    """Return the protocol under which the paper measures a score of its tables, without the data."""
+    protocol: dict[str, Any] = load("evaluators", EVALUATORS[score.partition("/")[0]])().protocol
     return protocol

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from acaikit.artifacts.evaluations import protocol_hash
+from acaikit.artifacts.evaluations import SHORT, protocol_hash
 from acaikit.config import Config
 from acaikit.errors import RunError, UserError
 from acaikit.registry import unknown
-from acaikit.report.paper import SCORES, Published, published
+from acaikit.report.paper import SCORES, Published, departures, published
 
-MEASURED_ON = ("dataset", "shape", "test_examples", "data")
+MEASURED_ON = ("data",)
 """What a protocol says of the data. The rest is how it was measured: that is what a column of a table shares."""
+REPORTED = ("evaluate_every", "reported")
+"""What the protocol of a score of training says besides: which evaluations its value was made of."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,16 @@ class Value:
     @property
     def sha256(self) -> str:
         """The protocol's hash."""
-        return protocol_hash(self.protocol)
+        return self.without()
 
     @property
     def method(self) -> str:
         """The hash of the protocol without what it was measured on."""
-        return protocol_hash({k: v for k, v in self.protocol.items() if k not in MEASURED_ON})
+        return self.without(*MEASURED_ON)
+
+    def without(self, *parts: str) -> str:
+        """Return the hash of the protocol without some of its parts."""
+        return protocol_hash({k: v for k, v in self.protocol.items() if k not in parts})
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +72,8 @@ class RunResults:
         What was run, without the seed, and with the budget that the run has now.
     sources, overrides : list of str
         The names of the files that the config came from, the recipe first; and the bindings above them.
-    data : dict of str to str
-        The digest of each split.
+    data : dict
+        What its protocols say of the data, as JSON values: the dataset's name, and digests or parameters.
     samples, budget : int
         Training examples shown, and to be shown in all.
     values : dict of str to list of Value
@@ -79,7 +86,7 @@ class RunResults:
     config: Config
     sources: Sequence[str]
     overrides: Sequence[str]
-    data: Mapping[str, str]
+    data: Mapping[str, Any]
     samples: int
     budget: int
     values: Mapping[str, Sequence[Value]]
@@ -122,9 +129,9 @@ class Group:
         return all(run.finished for run in self.runs)
 
     @property
-    def data(self) -> str:
-        """What the experiment is measured on, as its config writes it."""
-        return next(str(b.value) for k, b in self.runs[0].config.bindings.items() if k[2] == "dataset")
+    def data(self) -> Mapping[str, Any]:
+        """What the experiment is measured on, as its protocols say it."""
+        return self.runs[0].data
 
 
 def check_seeds(group: Group) -> None:
@@ -150,7 +157,7 @@ class Cell:
     undefined : int
         In how many runs it was undefined.
     of : int or None
-        The fewest values that a run's median was taken of; None if it wasn't a median.
+        The fewest values that a run's median was taken of; None if there was no median.
     protocol : dict
         How it was measured.
     paper : Published or None
@@ -191,19 +198,49 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A score under one protocol; `tag` is the protocol's hash where the score was measured under several."""
+    """A score, measured in one way.
+
+    Attributes
+    ----------
+    score : str
+        Its name.
+    protocols : tuple of str
+        The hashes of the protocols, one for each data; empty where the score was measured in no other way.
+    """
 
     score: str
-    tag: str = ""
+    protocols: tuple[str, ...] = ()
+
+    @property
+    def tag(self) -> str:
+        """The hashes as people see them, after the score's name."""
+        return f" [{' '.join(sha[:SHORT] for sha in self.protocols)}]" if self.protocols else ""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A cell without all of its values: these runs of the experiment were not measured."""
+    """A cell without all of its values.
+
+    Attributes
+    ----------
+    group : Group
+        The experiment.
+    column : Column
+        The score.
+    runs : list of RunResults
+        The runs of the experiment that were not measured.
+    protocol : dict or None
+        How others were measured; None where nobody was, and the paper alone has a number.
+    """
 
     group: Group
     column: Column
     runs: Sequence[RunResults]
+    protocol: Mapping[str, Any] | None
+
+
+Row = Mapping[RunResults, Value]
+"""An experiment's values in a column, by run."""
 
 
 @dataclass(frozen=True)
@@ -256,19 +293,22 @@ def tabulate(groups: Sequence[Group], patterns: Sequence[str] = (), paper: bool 
     known = {score for group in groups for run in group.runs for score in run.values}
     if paper:
         known |= {score for group in groups if group.recipe for score in SCORES if published(group.recipe, score)}
-    columns = [column for score in _chosen(known, patterns) for column in _columns(score, groups)]
+    columns: list[Column] = []
     cells, theirs, missing = {}, {}, []
-    for i, group in enumerate(groups):
-        for j, column in enumerate(columns):
-            there = published(group.recipe, column.score) if paper and group.recipe else None
-            if there is not None:
-                theirs[i, j] = there
-            found = {run: value for run in group.runs if (value := _value(run, column)) is not None}
-            if found:
-                cells[i, j] = _cell(found, there)
-            lacking = [run for run in group.runs if run not in found]
-            if lacking and (found or there or _measurable(group, column, groups)):
-                missing.append(Missing(group, column, lacking))
+    for score in _chosen(known, patterns):
+        found = {column: [_found(group, column) for group in groups] for column in _columns(score, groups)}
+        for i, group in enumerate(groups):
+            there = published(group.recipe, score) if paper and group.recipe else None
+            beside = _beside(score, found, i) if there is not None else []
+            for j, (column, rows) in enumerate(found.items(), len(columns)):
+                if there is not None and column in beside:
+                    theirs[i, j] = there
+                if rows[i]:
+                    cells[i, j] = _cell(rows[i], theirs.get((i, j)))
+                lacking = _lacking(group, score, rows)
+                if lacking and ((i, j) in theirs or _measured_on(group.data, groups, rows)):
+                    missing.append(Missing(group, column, lacking, _protocol(rows)))
+        columns += found
     return Results(groups, columns, cells, theirs, missing)
 
 
@@ -295,26 +335,47 @@ def _chosen(known: set[str], patterns: Sequence[str]) -> list[str]:
 def _columns(score: str, groups: Sequence[Group]) -> list[Column]:
     """Return a column for each way of measuring: values under different protocols are never averaged."""
     values = [[v for run in group.runs for v in run.values.get(score, ())] for group in groups]
-    methods = {value.method for row in values for value in row}
-    if len(methods) < 2 and all(len({value.sha256 for value in row}) < 2 for row in values):
-        return [Column(score)]
-    return [Column(score, sha) for sha in sorted({value.sha256 for row in values for value in row})]
+    # Runs of one experiment share their data, and different experiments may share a column without.
+    shared = all(len({value.method for value in row}) == len({value.sha256 for value in row}) for row in values)
+    ways: dict[str, dict[str, None]] = defaultdict(dict)
+    for value in (value for row in values for value in row):
+        ways[value.method if shared else value.sha256][value.sha256] = None
+    return [Column(score, tuple(way)) for way in ways.values()] if len(ways) > 1 else [Column(score)]
 
 
-def _value(run: RunResults, column: Column) -> Value | None:
-    return next((v for v in run.values.get(column.score, ()) if v.sha256.startswith(column.tag)), None)
+def _found(group: Group, column: Column) -> Row:
+    """Return the group's values in a column, by run."""
+    values = ((run, value) for run in group.runs for value in run.values.get(column.score, ()))
+    return {run: value for run, value in values if not column.protocols or value.sha256 in column.protocols}
 
 
-def _cell(found: Mapping[RunResults, Value], paper: Published | None) -> Cell:
+def _beside(score: str, found: Mapping[Column, Sequence[Row]], row: int) -> list[Column]:
+    """Return the columns in which the paper's number stands: those with its parameters, or all where none has them.
+
+    Of these, those in which the group was measured, or all where it was not.
+    """
+    fitting = [c for c, rows in found.items() if (how := _protocol(rows)) and not departures(score, how)] or [*found]
+    return [column for column in fitting if found[column][row]] or fitting
+
+
+def _cell(found: Row, paper: Published | None) -> Cell:
     defined = {run.seed: value.value for run, value in found.items() if not np.isnan(value.value)}
     counts = [value.of for value in found.values() if value.of]
     protocol = next(iter(found.values())).protocol
     return Cell(defined, len(found) - len(defined), min(counts, default=None), protocol, paper)
 
 
-def _measurable(group: Group, column: Column, groups: Sequence[Group]) -> bool:
-    """Return whether another experiment on the same dataset has the score."""
-    return any(
-        other is not group and other.data == group.data and any(_value(run, column) for run in other.runs)
-        for other in groups
-    )
+def _protocol(rows: Sequence[Row]) -> Mapping[str, Any] | None:
+    return next((value.protocol for row in rows for value in row.values()), None)
+
+
+def _lacking(group: Group, score: str, rows: Sequence[Row]) -> list[RunResults]:
+    """Return the runs that were not measured as those in a column, neither in training nor afterwards."""
+    apart = (*MEASURED_ON, *REPORTED)
+    ways = {value.without(*apart) for row in rows for value in row.values()}
+    return [run for run in group.runs if all(value.without(*apart) not in ways for value in run.values.get(score, ()))]
+
+
+def _measured_on(data: Mapping[str, Any], groups: Sequence[Group], rows: Sequence[Row]) -> bool:
+    """Return whether a column has a value on `data`."""
+    return any(row and group.data == data for group, row in zip(groups, rows, strict=True))

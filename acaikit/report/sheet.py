@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,9 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from acaikit.artifacts.evaluations import SHORT
-from acaikit.report.paper import FACTOR_SCORES, SCORES, Published, departures
+from acaikit.config import build, read_bindings
+from acaikit.config.resolve import write
+from acaikit.errors import UserError
+from acaikit.registry import Part, find
+from acaikit.report.paper import FACTOR_SCORES, SCORES, Published, departures, parameters
 from acaikit.report.progress import number
-from acaikit.report.results import Cell, Column, Group, Missing, Results
+from acaikit.report.results import MEASURED_ON, Cell, Column, Group, Missing, Results
 from acaikit.report.tables import LAST
 
 NONE = "–"
@@ -179,19 +185,55 @@ def heading(column: Column) -> str:
     """Return a column's heading, with its unit in the paper's tables."""
     unit = " (1e-3)" if FACTOR_SCORES.get(column.score, ("", 1.0))[1] != 1.0 else ""
     percent = " (%)" if column.score in SCORES and column.score not in FACTOR_SCORES else ""
-    return f"{column.score}{unit}{percent}" + (f" [{column.tag[:SHORT]}]" if column.tag else "")
+    return f"{column.score}{unit}{percent}{column.tag}"
 
 
-def said(protocol: Mapping[str, Any]) -> str:
+def said(protocol: Mapping[Any, Any]) -> str:
     """Return a protocol's parameters in one line."""
-    values = {**protocol, **({"data": protocol["data"][:SHORT]} if "data" in protocol else {})}
-    return ", ".join(f"{key} {value}" for key, value in sorted(values.items()))
+    return ", ".join(f"{key} {_said(value)}" for key, value in sorted(protocol.items()))
 
 
-def command(missing: Missing) -> str:
-    """Return the command that measures what is missing."""
-    runs = " ".join(str(run.path) for run in missing.runs)
-    return f"acaikit eval --with {missing.column.score.partition('/')[0]} {runs}"
+def _said(value: Any) -> str:
+    match value:
+        case {"dataset": name, "digests": digests}:
+            return f"{name} ({said({split: digest[:SHORT] for split, digest in digests.items()})})"
+        case {"dataset": name, **rest}:
+            return f"{name} ({said(rest)})" if rest else name
+        case _:
+            return str(value)
+
+
+def command(missing: Missing) -> str | None:
+    """Return the command that measures what is missing as the others were; None where none can.
+
+    A score of training can't be measured afterwards, nor can one of an evaluator that is not installed or has another
+    version now, or whose parameters can't be written as bindings.
+    """
+    protocol = missing.protocol or parameters(missing.column.score)
+    wanted = json.loads(json.dumps({key: value for key, value in protocol.items() if key not in MEASURED_ON}))
+    try:
+        part = find(wanted.get("evaluator", ""), "evaluators")
+    except UserError:
+        return None
+    usual = _protocol(part, []) or {}
+    # A run's own setting stands above the default, so it has to be said even where the default is wanted.
+    own = {parameter for run in missing.runs for _, name, parameter in run.config.bindings if name == part.full_name}
+    settings = [
+        f"{part.name}.{key}={write(value)}" for key, value in wanted.items() if key in own or usual.get(key) != value
+    ]
+    if _protocol(part, settings) != wanted:
+        return None
+    options = [word for setting in settings for word in ("--set", setting)]
+    return shlex.join(["acaikit", "eval", "--with", part.name, *options, *(str(run.path) for run in missing.runs)])
+
+
+def _protocol(part: Part, settings: Sequence[str]) -> dict[str, Any] | None:
+    """Return the protocol of an evaluator with these settings, as JSON values; None where they don't make one."""
+    try:
+        protocol: dict[str, Any] = json.loads(json.dumps(build(read_bindings(settings), part.full_name).protocol))
+    except UserError:
+        return None
+    return protocol
 
 
 def _ours(column: Column, cell: Cell | None, mark: Any) -> Entry:
@@ -199,7 +241,7 @@ def _ours(column: Column, cell: Cell | None, mark: Any) -> Entry:
         return Entry(NONE)
     shown = Entry(f"{_value(column, cell.mean)}{_spread(column, cell.std)} ({len(cell.values)})")
     if cell.of is not None and cell.of < LAST:
-        shown.marks.append(mark(f"median of the last {cell.of}" if cell.of else "undefined in every evaluation"))
+        shown.marks.append(mark(f"median of {cell.of} of {LAST} values"))
     if cell.undefined:
         shown.marks.append(mark(f"undefined in {cell.undefined} of {cell.undefined + len(cell.values)} runs"))
     return shown
@@ -234,11 +276,12 @@ def _spread(column: Column, std: float | None) -> str:
 
 
 def _missing(missing: Sequence[Missing]) -> list[str]:
-    """Return a line for each evaluator and experiment, with the command that measures what is missing."""
-    scores: dict[tuple[str, str], list[str]] = {}
+    """Return a line for each experiment and command, which measures what is missing."""
+    scores: dict[tuple[str, str | None], list[str]] = {}
     for one in missing:
-        scores.setdefault((one.group.name, command(one)), []).append(one.column.score)
+        scores.setdefault((one.group.name, command(one)), []).append(one.column.score + one.column.tag)
     return [
-        f"missing: {found[0]}{f' and {len(found) - 1} more' if found[1:] else ''} of {name}; to measure it: {how}"
+        f"missing: {found[0]}{f' and {len(found) - 1} more' if found[1:] else ''} of {name}"
+        + (f"; to measure it: {how}" if how else "")
         for (name, how), found in scores.items()
     ]

@@ -85,6 +85,10 @@ def bootstrap(
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a mean (Efron & Tibshirani, 1993, chapter 13).
 
+    What is drawn anew are the paired differences of seeds: the interval says how far another set of seeds, measured on
+    the same test examples, may lie away. That of a single run's accuracy is another one, which draws test examples too:
+    see `acaikit.evaluators.intervals`.
+
     Parameters
     ----------
     values : ndarray

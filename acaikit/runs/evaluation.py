@@ -57,10 +57,9 @@ def destination(run: Path, out: Path | None) -> RunDir:
         If that can't be written, which is better said before hours of measuring.
     """
     place = RunDir(run if out is None else out / run.resolve().name)
-    for folder in (place.eval, place.figures):
-        if not writable(folder):
-            remedy = "give a folder for the results with --out" if out is None else "choose another --out"
-            raise RunError(f"{folder} can't be written: {remedy}")
+    if not writable(place.eval):
+        remedy = "give a folder for the results with --out" if out is None else "choose another --out"
+        raise RunError(f"{place.eval} can't be written: {remedy}")
     return place
 
 

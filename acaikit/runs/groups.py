@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from glob import has_magic
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from acaikit.evaluators.base import Evaluator
 from acaikit.experiment import Experiment
 from acaikit.recipes import shipped
 from acaikit.registry import find
-from acaikit.report.results import Group, RunResults, Value, check_seeds
+from acaikit.report.results import REPORTED, Group, RunResults, Value, check_seeds
 from acaikit.report.tables import LAST, reported
+from acaikit.runs.provenance import data_protocol
 
 Say = Callable[[str], None]
 
@@ -46,9 +47,8 @@ def expand(text: str) -> list[Path]:
     if path.is_dir():
         return [path]
     if has_magic(text):
-        root = Path(path.anchor or ".")
-        found = [other for other in sorted(root.glob(str(path.relative_to(path.anchor)))) if RunDir(other).exists()]
-        wanted = "fits"
+        fitting = map(Path, sorted(glob(text, recursive=True)))  # noqa: PTH207 (Path.glob refuses "**x")
+        found, wanted = [other for other in fitting if RunDir(other).exists()], "fits"
     else:
         seeds = re.compile(re.escape(path.name) + r"-s(\d+)")
         folder = path.parent if path.parent.is_dir() else None
@@ -105,13 +105,13 @@ def group(runs: Iterable[RunResults]) -> list[Group]:
     alike: dict[Any, list[RunResults]] = defaultdict(list)
     for run in runs:
         alone = None if run.finished else run.run_id
-        alike[_identity(run.config), tuple(sorted(run.data.items())), alone].append(run)
+        alike[_identity(run.config), protocol_hash(run.data), alone].append(run)
     groups = [_named(sorted(members, key=lambda run: run.seed)) for members in alike.values()]
     names = [group.name for group in groups]
     for place, (identity, made) in enumerate(zip(alike, groups, strict=True)):
-        if names.count(made.name) > 1:  # the same bindings above another recipe of that name, or other data
-            settings = [sorted(identity[0]), identity[1]]
-            groups[place] = replace(made, name=f"{made.name} [{protocol_hash({'of': settings})[:SHORT]}]")
+        if names.count(made.name) > 1:  # another recipe, folder of that name, or other data
+            of = [sorted(identity[0]), *identity[1:]]
+            groups[place] = replace(made, name=f"{made.name} [{protocol_hash({'of': of})[:SHORT]}]")
         check_seeds(groups[place])
     return groups
 
@@ -129,7 +129,7 @@ def _read(path: Path, say: Say, results: Path | None) -> RunResults:
         _without_seed(config, budget),
         [name for name in info["sources"] if not name.startswith(OVERRIDE)],
         [*info["overrides"], *([f"Experiment.samples = {budget}"] if budget != experiment.samples else [])],
-        info.get("data", {}),
+        data_protocol(experiment.dataset, info.get("data", {})),
         samples,
         budget,
         {},
@@ -137,7 +137,18 @@ def _read(path: Path, say: Say, results: Path | None) -> RunResults:
     in_training = _metrics(directory, experiment, run.data)
     folders = [directory.eval, *([RunDir(results / path.resolve().name).eval] if results is not None else [])]
     afterwards = _evaluations(run, folders, step, say)
-    return replace(run, values={**afterwards, **in_training})
+    return replace(run, values=_joined(in_training, afterwards))
+
+
+def _joined(
+    in_training: Mapping[str, Sequence[Value]], afterwards: Mapping[str, Sequence[Value]]
+) -> dict[str, list[Value]]:
+    """Return the values of each score, without those of one evaluation that training reports the median of."""
+    joined = {score: [*values] for score, values in in_training.items()}
+    for score, values in afterwards.items():
+        known = {value.without(*REPORTED) for value in in_training.get(score, ())}
+        joined.setdefault(score, []).extend(value for value in values if value.sha256 not in known)
+    return joined
 
 
 def _progress(directory: RunDir, run_id: str, budget: int, say: Say) -> tuple[int, int, int]:
@@ -154,7 +165,7 @@ def _progress(directory: RunDir, run_id: str, budget: int, say: Say) -> tuple[in
     return 0, 0, budget
 
 
-def _metrics(directory: RunDir, experiment: Experiment, data: Mapping[str, str]) -> dict[str, list[Value]]:
+def _metrics(directory: RunDir, experiment: Experiment, data: Mapping[str, Any]) -> dict[str, list[Value]]:
     """Return what was measured in training, each score with the protocol made of the run's own settings."""
     own = {evaluator.key: evaluator for evaluator in experiment.evaluators}
     return {
@@ -163,11 +174,10 @@ def _metrics(directory: RunDir, experiment: Experiment, data: Mapping[str, str])
     }
 
 
-def _in_training(evaluator: Evaluator | None, experiment: Experiment, data: Mapping[str, str]) -> dict[str, Any]:
+def _in_training(evaluator: Evaluator | None, experiment: Experiment, data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **(evaluator.protocol if evaluator is not None else {}),
-        "dataset": type(experiment.dataset).__name__,
-        **({"data": data.get("test", data.get("train"))} if data else {}),
+        "data": data,
         "evaluate_every": experiment.evaluate_every,
         "reported": f"median of the last {LAST} evaluations",
     }
@@ -229,5 +239,5 @@ def _named(runs: Sequence[RunResults]) -> Group:
         name = recipe
     title = ", ".join([name, *changed])
     if not run.finished:
-        title += f" (seed {run.seed}, at {run.progress})"
+        title += f" ({run.path.resolve().name}: seed {run.seed}, at {run.progress})"
     return Group(title, recipe, list(map(str, different)), runs)

@@ -50,7 +50,7 @@ def test_every_form_holds_the_numbers(acaikit, finished, form: str) -> None:
         assert float(row["mean"]) == value
     else:
         assert f"{value:.2f} (1)" in out
-        assert "median of the last 2" in out and "protocol" in out
+        assert "median of 2 of 20 values" in out and "protocol" in out
 
 
 def test_a_recipe_that_is_not_in_the_paper_has_no_number_of_it(acaikit, finished) -> None:
@@ -72,7 +72,7 @@ def test_an_unfinished_run_is_shown_and_left_out(acaikit, seeds: list[str]) -> N
     assert "note: third is not finished (128 of 256 samples): left out of the means" in ran.err
     experiments = json.loads(ran.out)["experiments"]
     assert [(e["finished"], len(e["runs"])) for e in experiments] == [(True, 2), (False, 1)]
-    assert experiments[1]["name"].endswith("(seed 2, at 128 of 256 samples)")
+    assert experiments[1]["name"].endswith("(third: seed 2, at 128 of 256 samples)")
 
 
 def test_measured_afterwards(acaikit, finished) -> None:

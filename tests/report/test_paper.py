@@ -77,6 +77,6 @@ def test_raw_data(key: str, dataset: str, expected: float | None) -> None:
 
 
 def test_departures_from_the_papers_protocol() -> None:
-    protocol = {"evaluator": "FactorBenchmark", "pairs": 256, "steps": 16, "path": "lerp"}
-    assert departures("factor/mean_distance", {**protocol, "dataset": "Lines"}) == []
+    protocol = {"evaluator": "FactorBenchmark", "version": 1, "pairs": 256, "steps": 16, "path": "lerp"}
+    assert departures("factor/mean_distance", {**protocol, "data": {"dataset": "Lines"}}) == []
     assert departures("factor/mean_distance", {**protocol, "pairs": 3}) == ["pairs 3, not 256"]

@@ -12,7 +12,8 @@ from acaikit.errors import RunError, UserError
 from acaikit.report import paper
 from acaikit.report.results import Group, RunResults, Value, check_seeds, tabulate
 
-PROBE = {"evaluator": "ProbeAccuracy", "dataset": "MNIST", "data": "t"}
+MNIST, SVHN = ({"dataset": name, "digests": {"test": "t"}} for name in ("MNIST", "SVHN"))
+PROBE = {"evaluator": "ProbeAccuracy", "data": MNIST}
 NAN = float("nan")
 
 
@@ -23,7 +24,11 @@ def run(seed: int, values: dict[str, object], recipe: str = "mnist_acai_256", pr
     }
     config = read_recipe(recipe)
     path = Path(f"{recipe}-s{seed}")
-    return RunResults(path, str(path), seed, config, [recipe], [], {}, 64, 64, made)
+    return RunResults(path, str(path), seed, config, [recipe], [], protocol["data"], 64, 64, made)
+
+
+def kmeans(restarts: int, data: dict = MNIST) -> dict:
+    return {"evaluator": "KMeans", "restarts": restarts, "data": data}
 
 
 def group(*runs: RunResults, recipe: str = "mnist_acai_256", differences: tuple[str, ...] = ()) -> Group:
@@ -32,7 +37,7 @@ def group(*runs: RunResults, recipe: str = "mnist_acai_256", differences: tuple[
 
 @pytest.fixture(autouse=True)
 def _no_evaluators(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper, "_protocol", lambda key: {})
+    monkeypatch.setattr(paper, "parameters", lambda score: {"restarts": 1000} if score.startswith("kmeans/") else {})
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=8))
@@ -62,32 +67,78 @@ def test_infinite_scores() -> None:
 
 
 def test_different_protocols_are_never_averaged() -> None:
-    few, many = ({"evaluator": "KMeans", "restarts": n, "dataset": "MNIST"} for n in (10, 1000))
+    few, many = (kmeans(n) for n in (10, 1000))
     runs = [run(0, {"kmeans/accuracy": 40.0}, protocol=few), run(1, {"kmeans/accuracy": 96.0}, protocol=many)]
     runs.append(run(2, {"kmeans/accuracy": [Value(50.0, few), Value(98.0, many)]}))
     found = tabulate([group(*runs)])
     assert [c.score for c in found.columns] == ["kmeans/accuracy"] * 2
-    assert len({c.tag for c in found.columns}) == 2
+    assert [c.protocols for c in found.columns] == [(Value(0.0, few).sha256,), (Value(0.0, many).sha256,)]
     by_restarts = {cell.protocol["restarts"]: cell.values for cell in found.cells.values()}
     assert by_restarts == {10: {0: 40.0, 2: 50.0}, 1000: {1: 96.0, 2: 98.0}}
-    assert {m.column.tag: [r.seed for r in m.runs] for m in found.missing} == {
-        Value(0.0, few).sha256: [1],
-        Value(0.0, many).sha256: [0],
-    }
+    assert [(m.protocol, m.column, [r.seed for r in m.runs]) for m in found.missing] == [
+        (few, found.columns[0], [1]),
+        (many, found.columns[1], [0]),
+    ]
 
 
 def test_other_data_share_a_column_but_not_a_cell() -> None:
     mnist = group(run(0, {"probe/accuracy": 99.0}))
-    svhn = group(run(0, {"probe/accuracy": 85.0}, "svhn_acai_256", PROBE | {"dataset": "SVHN"}), recipe="svhn_acai_256")
+    svhn = group(run(0, {"probe/accuracy": 85.0}, "svhn_acai_256", PROBE | {"data": SVHN}), recipe="svhn_acai_256")
     found = tabulate([mnist, svhn])
     assert [(c.score, c.tag) for c in found.columns] == [("probe/accuracy", "")]
+    assert not found.missing
     assert {i: cell.mean for (i, _), cell in found.cells.items()} == {0: 99.0, 1: 85.0}
     assert len(found.protocols) == 2
-    changed = group(run(0, {"probe/accuracy": 1.0}), run(1, {"probe/accuracy": 2.0}, protocol=PROBE | {"data": "u"}))
+    other = PROBE | {"data": MNIST | {"digests": {"test": "u"}}}
+    changed = group(run(0, {"probe/accuracy": 1.0}), run(1, {"probe/accuracy": 2.0}, protocol=other))
     assert [list(cell.values.values()) for cell in tabulate([changed]).cells.values()] in (
         [[1.0], [2.0]],
         [[2.0], [1.0]],
     )
+
+
+def test_two_ways_of_measuring_are_two_columns_for_all_data() -> None:
+    both = [
+        group(
+            run(0, {"kmeans/accuracy": [Value(v, kmeans(n, d)) for v, n in ((1.0, 2), (2.0, 1000))]}, r, kmeans(2, d))
+        )
+        for r, d in (("mnist_acai_256", MNIST), ("svhn_acai_256", SVHN))
+    ]
+    found = tabulate(both)
+    assert [[found.cells[i, j].mean for j in (0, 1)] for i in (0, 1)] == [[1.0, 2.0]] * 2
+    assert len(found.columns) == 2 and not found.missing
+    for j, restarts in enumerate((2, 1000)):
+        hashes = [Value(0.0, kmeans(restarts, data)).sha256 for data in (MNIST, SVHN)]
+        assert found.columns[j].protocols == tuple(hashes)
+        assert found.columns[j].tag == f" [{hashes[0][:8]} {hashes[1][:8]}]"
+
+
+def test_the_papers_number_stands_beside_the_papers_protocol() -> None:
+    score, ways = "kmeans/accuracy", {n: kmeans(n) for n in (2, 1000)}
+    measured = group(run(0, {score: [Value(40.0, ways[2], 20), Value(95.17, ways[1000])]}))
+    found = tabulate([measured], [score], paper=True)
+    assert [cell.protocol["restarts"] for cell in found.cells.values()] == [2, 1000]
+    assert list(found.published) == [(0, 1)]
+    assert [cell.paper is None for cell in found.cells.values()] == [True, False]
+    assert found.cells[0, 1].difference == pytest.approx(-1.0)
+    # An experiment without: its number is missing where the paper's stands, and in the paper's way.
+    quick = group(run(0, {score: 40.0}, "mnist_vae_256", ways[2]), recipe="mnist_vae_256")
+    found = tabulate([measured, quick], [score], paper=True)
+    assert list(found.published) == [(0, 1), (1, 1)]
+    assert [(m.group, m.column, m.protocol) for m in found.missing] == [(quick, found.columns[1], ways[1000])]
+    # Of no other way is there a number: it stands beside what there is.
+    assert list(tabulate([quick], [score], paper=True).published) == [(0, 0)]
+
+
+def test_measured_in_training_is_not_missing_afterwards() -> None:
+    often = PROBE | {"evaluate_every": 64, "reported": "median"}
+    trained = group(run(0, {"probe/accuracy": 99.0}, protocol=often))
+    seldom = group(run(0, {"probe/accuracy": 98.0}, protocol=often | {"evaluate_every": 128}))
+    once = group(run(0, {"probe/accuracy": 97.0}, "mnist_vae_256"), recipe="mnist_vae_256")
+    found = tabulate([trained, seldom, once], paper=True)
+    assert len([column for column in found.columns if column.score == "probe/accuracy"]) == 3
+    assert [place for place in found.published if place[1] < 3] == [(0, 0), (1, 1), (2, 2)]
+    assert "probe/accuracy" not in {m.column.score for m in found.missing}
 
 
 @pytest.mark.parametrize(("mean", "within"), [(98.93, True), (99.07, True), (98.91, False), (99.09, False)])
@@ -100,7 +151,7 @@ def test_beside_the_papers(mean: float, within: bool) -> None:
 
 
 def test_the_paper_gives_no_deviation_of_clustering() -> None:
-    cell = tabulate([group(run(0, {"kmeans/accuracy": 96.17}))], paper=True).cells[0, 1]
+    cell = tabulate([group(run(0, {"kmeans/accuracy": 96.17}, protocol=kmeans(1000)))], paper=True).cells[0, 1]
     assert cell.difference == 0 and cell.within is None
 
 
@@ -112,7 +163,8 @@ def test_without_the_paper_there_is_none() -> None:
 
 
 def test_what_is_missing() -> None:
-    lines = group(run(0, {"factor/mean_distance": 1e-3}, "lines_acai_64"), recipe="lines_acai_64")
+    drawn = {"data": {"dataset": "Lines", "height": 32}}
+    lines = group(run(0, {"factor/mean_distance": 1e-3}, "lines_acai_64", drawn), recipe="lines_acai_64")
     one = group(run(0, {"probe/accuracy": 99.0, "kmeans/accuracy": 96.0}), run(1, {"probe/accuracy": 99.0}))
     two = group(run(0, {"probe/accuracy": 98.0}, "mnist_vae_256"), recipe="mnist_vae_256")
 
@@ -125,6 +177,12 @@ def test_what_is_missing() -> None:
         ("kmeans/accuracy", "mnist_vae_256", (0,)),
     }
     assert told(tabulate([lines], paper=True)) == {("factor/smoothness_paper", "lines_acai_64", (0,))}
+    # Nor do smaller ones, which are other data.
+    small = {"data": {"dataset": "Lines", "height": 16}}
+    other = group(run(0, {"a/b": 1.0}, "lines_acai_64", small), recipe="lines_acai_64")
+    assert told(tabulate([lines, other], ["factor/*"])) == set()
+    alike = group(run(0, {"a/b": 1.0}, "lines_acai_64", drawn), recipe="lines_acai_64")
+    assert told(tabulate([lines, alike], ["factor/*"])) == {("factor/mean_distance", "lines_acai_64", (0,))}
 
 
 def test_which_columns() -> None:

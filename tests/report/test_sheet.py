@@ -3,23 +3,33 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from acaikit.config import read_recipe
-from acaikit.report import paper
+from acaikit.config import build, read_bindings, read_recipe
+from acaikit.evaluators import FactorBenchmark, Interpolation, ProbeAccuracy
+from acaikit.evaluators.base import Evaluator
+from acaikit.evaluators.kmeans import KMeans
+from acaikit.evaluators.linear_probe import LinearProbe
+from acaikit.evaluators.scorecard import Scorecard
+from acaikit.paths import Geodesic
 from acaikit.report.machine import FIELDS, as_csv, as_json
-from acaikit.report.results import Group, Results, RunResults, Value, tabulate
-from acaikit.report.sheet import escape, lay_out
+from acaikit.report.results import Column, Group, Missing, Results, RunResults, Value, tabulate
+from acaikit.report.sheet import command, escape, lay_out, said
+from acaikit.runs.chosen import choose
 
-PROBE = {"evaluator": "ProbeAccuracy", "dataset": "MNIST"}
+MNIST = {"dataset": "MNIST", "digests": {"train": "0123456789abcdef", "test": "fedcba9876543210"}}
+EVALUATORS = {"probe": ProbeAccuracy(), "kmeans": KMeans(), "factor": FactorBenchmark(pairs=3)}
+PROTOCOLS = {key: evaluator.protocol | {"data": MNIST} for key, evaluator in EVALUATORS.items()}
 
 
-def runs(recipe: str, values: dict[str, list[float]], samples: int = 64, of: int = 20) -> list[RunResults]:
-    config = read_recipe(recipe)
+def runs(recipe: str, values: dict[str, list[float]], samples: int = 64, of: int = 20, *bindings: str):
+    config = read_recipe(recipe, bindings)
     count = max(map(len, values.values()))
     return [
         RunResults(
@@ -29,18 +39,21 @@ def runs(recipe: str, values: dict[str, list[float]], samples: int = 64, of: int
             config,
             [recipe],
             [],
-            {},
+            MNIST,
             samples,
             64,
-            {score: [Value(column[seed], PROBE, of)] for score, column in values.items() if seed < len(column)},
+            {s: [value(s, column[seed], of)] for s, column in values.items() if seed < len(column)},
         )
         for seed in range(count)
     ]
 
 
+def value(score: str, number: float, of: int) -> Value:
+    return Value(number, PROTOCOLS[score.partition("/")[0]], 0 if math.isnan(number) else of)
+
+
 @pytest.fixture
-def results(monkeypatch: pytest.MonkeyPatch) -> Results:
-    monkeypatch.setattr(paper, "_protocol", lambda key: {"pairs": 256} if key == "factor" else {})
+def results() -> Results:
     scores = {"probe/accuracy": [98.8, 99.0], "kmeans/accuracy": [90.0]}
     mnist = Group("mnist_acai_256", "mnist_acai_256", [], runs("mnist_acai_256", scores))
     lines = runs("lines_acai_64", {"factor/mean_distance": [0.0005], "factor/smoothness_paper": [float("nan")]}, of=3)
@@ -70,13 +83,13 @@ def test_cells(results: Results) -> None:
     ]
     assert mnist[1:7] == lines[7:] == ["–"] * 6
     assert lines[1:4] == ["0.50 (1)[2]", "0.24 ± 0.01 (5)[3]", "+0.26 outside[4]"]
-    assert lines[4:7] == ["nan (0)[2, 5]", "0.10 ± 0.01 (5)[3]", "–"]
+    assert lines[4:7] == ["nan (0)[5]", "0.10 ± 0.01 (5)[3]", "–"]
     assert live[0] == "live [x] | 50%[6]" and live[7] == "50.00 (1)"
     assert sheet.footnotes == [
         "the paper gives no standard deviation",
-        "median of the last 3",
+        "median of 3 of 20 values",
         "not the paper's experiment lines_acai_64: Experiment.samples: 16777216 -> 64",
-        "not the paper's protocol: pairs None, not 256",
+        "not the paper's protocol: pairs 3, not 256",
         "undefined in 1 of 1 runs",
         "not finished: left out of the means of its experiment",
     ]
@@ -84,10 +97,10 @@ def test_cells(results: Results) -> None:
 
 def test_below_the_table(results: Results) -> None:
     told = "\n".join(lay_out(results).below())
-    (sha,) = results.protocols
-    assert f"protocol {sha[:8]}: dataset MNIST, evaluator ProbeAccuracy" in told
+    sha = next(sha for sha, protocol in results.protocols.items() if protocol["evaluator"] == "ProbeAccuracy")
+    assert f"protocol {sha[:8]}: data MNIST (test fedcba98, train 01234567), evaluator ProbeAccuracy, version 1" in told
     assert (
-        "missing: kmeans/accuracy of mnist_acai_256; to measure it: acaikit eval --with kmeans mnist_acai_256-s1"
+        "missing: kmeans/accuracy of mnist_acai_256; to measure it: acaikit eval --with KMeans mnist_acai_256-s1"
         in told
     )
     assert "population standard deviation" in told
@@ -143,7 +156,7 @@ def test_latex(results: Results) -> None:
     assert {len(row.replace(r"\&", "").split("&")) for row in rows} == {13}
     assert r"mnist\_acai\_256 & " in text
     assert r"98.90 $\pm$ 0.10 (2)" in text and r"$-$6.17\textsuperscript{1}" in text
-    assert r"nan (0)\textsuperscript{2,5}" in text
+    assert r"nan (0)\textsuperscript{5}" in text
     assert text.isascii()
 
 
@@ -177,7 +190,7 @@ def test_json(results: Results) -> None:
     probe = mnist["scores"][0]
     assert probe["seeds"] == {"0": 98.8, "1": 99.0}
     assert (probe["n"], probe["within"], probe["paper"]) == (2, False, {"mean": 99.0, "std": 0.08, "n": 5})
-    assert told["protocols"][probe["protocol_sha256"]] == PROBE
+    assert told["protocols"][probe["protocol_sha256"]] == PROTOCOLS["probe"]
     smoothness = next(s for s in lines["scores"] if s["score"] == "factor/smoothness_paper")
     assert (smoothness["n"], smoothness["mean"], smoothness["undefined"]) == (0, None, 1)
     assert live["finished"] is False and live["scores"][0]["paper"] is None
@@ -188,9 +201,86 @@ def test_json(results: Results) -> None:
 
 def test_columns_under_several_protocols_say_which() -> None:
     one, two = runs("mnist_acai_256", {"probe/accuracy": [1.0, 2.0]})
-    other = replace(two, values={"probe/accuracy": [Value(2.0, PROBE | {"x": 1})]})
+    other = replace(two, values={"probe/accuracy": [Value(2.0, PROTOCOLS["probe"] | {"x": 1})]})
     found = tabulate([Group("x", None, [], [one, other])])
-    assert lay_out(found).headings[1:] == [f"probe/accuracy (%) [{c.tag[:8]}]" for c in found.columns]
+    assert lay_out(found).headings[1:] == [f"probe/accuracy (%) [{c.protocols[0][:8]}]" for c in found.columns]
     assert len(found.columns) == 2
     # Programs are told the same.
     assert len({s["protocol_sha256"] for s in as_json(found, [])["experiments"][0]["scores"]}) == 2
+
+
+def missing(protocol: dict | None, *bindings: str, score: str = "kmeans/accuracy") -> Missing:
+    lacking = runs("mnist_acai_256", {"probe/accuracy": [1.0, 2.0]}, 64, 20, *bindings)
+    return Missing(Group("x", None, [], lacking), Column(score), lacking, protocol)
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "bindings", "settings"),
+    [
+        (KMeans(), [], []),
+        (KMeans(restarts=2, examples=None), [], ["KMeans.examples=None", "KMeans.restarts=2"]),
+        (KMeans(), ["Experiment.evaluators = [@KMeans()]", "KMeans.restarts = 2"], ["KMeans.restarts=1000"]),
+        (KMeans(), ["Experiment.evaluators = [@s/KMeans()]", "s/KMeans.seed = 2"], ["KMeans.seed=0"]),
+        (LinearProbe(strengths=(0.1, 1e-9)), [], ["LinearProbe.strengths=[0.1, 1e-09]"]),
+        (Interpolation(path="slerp"), [], ["Interpolation.path='slerp'"]),
+        (Scorecard(), [], []),
+    ],
+)
+def test_the_command_measures_what_is_missing(evaluator: Evaluator, bindings: list[str], settings: list[str]) -> None:
+    protocol = json.loads(json.dumps(evaluator.protocol | {"data": MNIST}))
+    one = missing(protocol, *bindings)
+    words = shlex.split(command(one))
+    name = type(evaluator).__name__
+    given = [word for setting in settings for word in ("--set", setting)]
+    assert words == ["acaikit", "eval", "--with", name, *given, "mnist_acai_256-s0", "mnist_acai_256-s1"]
+    # What the command would measure with, as it chooses it for a run with these bindings.
+    own = build(read_recipe("mnist_acai_256", bindings)).evaluators
+    (chosen,) = choose(own, [name], None, read_bindings(settings))
+    assert json.loads(json.dumps(chosen.protocol)) | {"data": MNIST} == protocol
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        Interpolation(path=Geodesic(points=7)).protocol,
+        KMeans().protocol | {"version": 0},
+        KMeans().protocol | {"evaluator": "Nobody's"},
+        KMeans().protocol | {"reported": "median of the last 20 evaluations", "evaluate_every": 64},
+        KMeans().protocol | {"restarts": 0},
+        {},
+        {"restarts": 2},
+    ],
+)
+def test_where_no_command_can_measure_it(protocol: dict, results: Results) -> None:
+    one = missing({**protocol, "data": MNIST})
+    assert command(one) is None
+    told = replace(results, missing=[one])
+    assert lay_out(told).below()[-1] == "missing: kmeans/accuracy of x"
+    assert as_json(told, [])["missing"][0]["command"] is None
+
+
+def test_of_the_papers_number_alone_the_paper_says_how() -> None:
+    own = ["Experiment.evaluators = [@KMeans()]", "KMeans.restarts = 2"]
+    assert command(missing(None)) == "acaikit eval --with KMeans mnist_acai_256-s0 mnist_acai_256-s1"
+    assert "--set KMeans.restarts=1000 " in command(missing(None, *own))
+
+
+def test_a_commands_words_are_quoted() -> None:
+    one = missing(KMeans().protocol)
+    path = "a folder/it's $HOME-s0"
+    one = replace(one, runs=[replace(one.runs[0], path=Path(path))])
+    assert shlex.split(command(one)) == ["acaikit", "eval", "--with", "KMeans", path]
+
+
+def test_what_a_protocol_says() -> None:
+    drawn = {"dataset": "Lines", "width": 16, "height": 16}
+    assert said({"version": 1, "data": drawn}) == "data Lines (height 16, width 16), version 1"
+    assert said({"data": {"dataset": "Digits"}}) == "data Digits"
+    assert said({"b": [1], "a": None}) == "a None, b [1]"
+
+
+def test_undefined_in_all_of_the_last_values() -> None:
+    nan = float("nan")
+    found = tabulate([Group("x", None, [], runs("mnist_acai_256", {"probe/accuracy": [nan, 90.0, nan]}))])
+    assert cells(found) == [["x", "90.00 (1)[1]"]]
+    assert lay_out(found).footnotes == ["undefined in 2 of 3 runs"]

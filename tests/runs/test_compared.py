@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from acaikit.errors import RunError, UserError
 from acaikit.report.results import Group, RunResults, Value
 from acaikit.runs.compared import bootstrap, compare
 
-PROTOCOL = {"evaluator": "ProbeAccuracy", "dataset": "MNIST"}
+PROTOCOL = {"evaluator": "ProbeAccuracy", "data": {"dataset": "MNIST"}}
 
 
 def side(recipe: str, values: dict[int, dict[str, float]], samples: int = 64, protocol: dict = PROTOCOL) -> Group:
@@ -98,6 +99,20 @@ def test_other_protocols_are_not_compared() -> None:
     a = side("mnist_acai_256", {0: {"x/y": 1.0}})
     with pytest.raises(RunError, match="no score in common: x/y was measured under different protocols"):
         compare([a], [side("mnist_acai_256", {0: {"x/y": 1.0}}, protocol={"other": 1})])
+
+
+def test_each_protocol_that_both_have_is_compared() -> None:
+    few, many = (PROTOCOL | {"restarts": restarts} for restarts in (2, 1000))
+
+    def both(*pairs: tuple[float, dict]) -> Group:
+        made = side("mnist_acai_256", {0: {}})
+        values = [Value(value, protocol) for value, protocol in pairs]
+        return replace(made, runs=[replace(made.runs[0], values={"kmeans/accuracy": values})])
+
+    found = compare([both((1.0, few), (2.0, many))], [both((5.0, many), (3.0, few))])
+    assert {s.protocol["restarts"]: s.paired.tolist() for s in found.scores} == {2: [2.0], 1000: [3.0]}
+    found = compare([both((1.0, few), (2.0, many))], [both((5.0, many))])
+    assert {s.protocol["restarts"]: s.paired.tolist() for s in found.scores} == {1000: [3.0]}
 
 
 def test_what_is_not_finished() -> None:

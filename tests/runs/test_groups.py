@@ -13,6 +13,10 @@ from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config, read_recipe
 from acaikit.engine import Trainer
 from acaikit.errors import RunError
+from acaikit.evaluators import ProbeAccuracy
+from acaikit.evaluators.kmeans import KMeans
+from acaikit.report.results import tabulate
+from acaikit.report.sheet import command, lay_out
 from acaikit.report.tables import reported
 from acaikit.runs.groups import expand, group, read_runs
 from acaikit.runs.opened import open_run
@@ -20,17 +24,25 @@ from acaikit.runs.session import Session, open_session
 
 Recipe = Callable[..., Config]
 Train = Callable[..., Session]
-PROTOCOL = {"evaluator": "KMeans", "restarts": 1000}
+DIGESTS = {"test": "t"}
+DATA = {"dataset": "MNIST", "digests": DIGESTS}
+PROTOCOL = {"evaluator": "KMeans", "restarts": 1000, "data": DATA}
 
 
 def write(
-    path: Path, recipe: str = "mnist_acai_256", seed: int = 0, *bindings: str, samples: int = 2**24, budget: int = 2**24
+    path: Path,
+    recipe: str = "mnist_acai_256",
+    seed: int = 0,
+    *bindings: str,
+    samples: int = 2**24,
+    budget: int = 2**24,
+    data: dict = DIGESTS,
 ) -> RunDir:
     """Write what a run leaves behind, without training it."""
     given = [*bindings, f"Experiment.seed = {seed}"]
     config = read_recipe(recipe, given)
-    directory, run_id = RunDir(path), f"id of {path.name}"
-    info = {"resolved": config.resolved, "sources": dict(config.sources), "overrides": given, "data": {"test": "t"}}
+    directory, run_id = RunDir(path), f"id of {path}"
+    info = {"resolved": config.resolved, "sources": dict(config.sources), "overrides": given, "data": data}
     directory.write_run({"run_id": run_id, "seed": seed, **info})
     Metrics(directory.metrics, run_id).append(1, {"samples": samples, "probe/accuracy": 90.0 + seed})
     Checkpoints(directory.checkpoints, run_id).save(8, {"model": {}, "samples": samples, "budget": budget})
@@ -58,7 +70,8 @@ def test_what_a_real_run_reports(tmp_path: Path, recipe: Recipe, train: Train) -
     (value,) = run.values["factor/mean_distance"]
     assert value.of == 3
     assert value.protocol["pairs"] == 3
-    assert value.protocol["dataset"] == "Lines"
+    assert value.protocol["data"] == {"dataset": "Lines", "height": 8, "width": 8, "test_size": 12}
+    assert run.data == value.protocol["data"]
     assert value.protocol["evaluate_every"] == 24
     assert value.protocol["reported"] == "median of the last 20 evaluations"
 
@@ -85,7 +98,7 @@ def test_a_run_just_begun(tmp_path: Path, recipe: Recipe) -> None:
     with open_session(tmp_path / "r", config=recipe(), say=pytest.fail):
         (run,) = read(tmp_path / "r")
     assert (run.samples, run.budget, run.finished, dict(run.values)) == (0, 72, False, {})
-    assert group([run])[0].name.endswith("(seed 0, at 0 of 72 samples)")
+    assert group([run])[0].name.endswith("(r: seed 0, at 0 of 72 samples)")
 
 
 def test_runs_are_grouped_over_seeds(tmp_path: Path) -> None:
@@ -130,7 +143,25 @@ def test_an_unfinished_run_is_on_its_own(tmp_path: Path) -> None:
     write(tmp_path / "live", seed=0, samples=64_000)
     groups = group(read(*(tmp_path / name for name in ("0", "live", "1"))))
     assert [[run.path.name for run in g.runs] for g in groups] == [["0", "1"], ["live"]]
-    assert groups[1].name == "mnist_acai_256 (seed 0, at 64,000 of 16,777,216 samples)"
+    assert groups[1].name == "mnist_acai_256 (live: seed 0, at 64,000 of 16,777,216 samples)"
+
+
+def test_unfinished_runs_have_names_of_their_own(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a", "b", "more/a")]
+    for path in paths:
+        write(path, samples=64)
+    names = [made.name for made in group(read(*paths))]
+    assert len(set(names)) == 3
+    assert names[1] == "mnist_acai_256 (b: seed 0, at 64 of 16,777,216 samples)"
+
+
+def test_lines_of_another_size_are_other_data(tmp_path: Path) -> None:
+    sizes = [[], ["Lines.height = 16", "Lines.width = 16"], ["Lines.height = 16", "Lines.width = 16", "latent = 2"]]
+    for name, bindings in zip("abc", sizes, strict=True):
+        write(tmp_path / name, "lines_acai_64", 0, *bindings, data={})
+    a, b, c = group(read(*(tmp_path / name for name in "abc")))
+    assert a.data == {"dataset": "Lines", "height": 32, "width": 32, "test_size": 5000}
+    assert a.data != b.data == c.data
 
 
 def test_other_data_are_another_experiment(tmp_path: Path) -> None:
@@ -204,9 +235,41 @@ def test_evaluations_in_another_folder(tmp_path: Path) -> None:
 
 def test_a_score_of_training_is_taken_from_training(tmp_path: Path) -> None:
     directory = write(tmp_path / "a", seed=1)
-    write_evaluation(directory.eval, "probe", 8, directory.read_run()["run_id"], {"accuracy": 7.0}, PROTOCOL, {})
+    protocol = ProbeAccuracy().protocol | {"data": DATA}
+    write_evaluation(directory.eval, "probe", 8, directory.read_run()["run_id"], {"accuracy": 7.0}, protocol, {})
     (value,) = read(tmp_path / "a")[0].values["probe/accuracy"]
     assert (value.value, value.of) == (91.0, 1)
+    said = protocol | {"evaluate_every": 65536, "reported": "median of the last 20 evaluations"}
+    assert value.protocol == said
+    # Under another protocol, or of other data, it is another number.
+    for other in (protocol | {"version": 0}, protocol | {"data": DATA | {"digests": {"test": "u"}}}):
+        write_evaluation(directory.eval, "probe", 8, directory.read_run()["run_id"], {"accuracy": 8.0}, other, {})
+    assert sorted(v.value for v in read(tmp_path / "a")[0].values["probe/accuracy"]) == [8.0, 8.0, 91.0]
+
+
+def test_few_restarts_in_training_do_not_hide_many_afterwards(tmp_path: Path) -> None:
+    own = ["Experiment.evaluators = [@KMeans()]", "KMeans.restarts = 2"]
+    for seed in (0, 1):
+        directory = write(tmp_path / str(seed), "mnist_acai_256", seed, *own)
+        Metrics(directory.metrics, directory.read_run()["run_id"]).append(2, {"samples": 9, "kmeans/accuracy": 40.0})
+        for restarts, value in ((2, 41.0), (1000, 95.17 + 2 * seed)):
+            evaluate(directory, value, protocol=KMeans(restarts=restarts).protocol | {"data": DATA})
+    (made,) = group(read(tmp_path / "0", tmp_path / "1"))
+    for run in made.runs:
+        assert [v.protocol["restarts"] for v in run.values["kmeans/accuracy"]] == [2, 1000]
+        assert [v.value for v in run.values["kmeans/accuracy"]] == [40.0, 95.17 + 2 * run.seed]
+    found = tabulate([made], ["kmeans/accuracy"], paper=True)
+    assert [cell.mean for cell in found.cells.values()] == [40.0, pytest.approx(96.17)]
+    assert list(found.published) == [(0, 1)] and not found.missing
+    headings = lay_out(found).headings
+    assert [heading.partition(" ")[0] for heading in headings[1:]] == [*["kmeans/accuracy"] * 2, "paper", "difference"]
+    # To a seed without, the command that is shown would give its number, though the run's own restarts are 2.
+    third = write(tmp_path / "2", "mnist_acai_256", 2, *own)
+    Metrics(third.metrics, third.read_run()["run_id"]).append(2, {"samples": 9, "kmeans/accuracy": 40.0})
+    found = tabulate(group(read(*(tmp_path / seed for seed in "012"))), ["kmeans/accuracy"], paper=True)
+    (missing,) = found.missing
+    assert [run.seed for run in missing.runs] == [2]
+    assert command(missing) == f"acaikit eval --with KMeans --set KMeans.restarts=1000 {tmp_path / '2'}"
 
 
 def test_prefixes_and_globs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,6 +281,9 @@ def test_prefixes_and_globs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [p.name for p in expand("runs/x-s2")] == ["x-s2"]
     assert [p.name for p in expand("runs/x-s?")] == ["x-s0", "x-s2"]
     assert [p.name for p in expand(str(tmp_path / "runs" / "*more*"))] == ["x-more-s0"]
-    for text in ("runs/y", "none/x", "runs/y*", ""):
+    write(Path("runs/more/still/z-s2"))
+    assert expand("**/?-s2") == [Path("runs/more/still/z-s2"), Path("runs/x-s2")]
+    assert expand("runs/**more-s0") == [Path("runs/x-more-s0")]
+    for text in ("runs/y", "none/x", "runs/y*", "runs/**y", "runs/[", ""):
         with pytest.raises(RunError):
             expand(text) and read(*expand(text))
