@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ from acaikit.cli import options
 from acaikit.cli.terminal import out, print_json, say
 
 if TYPE_CHECKING:
-    from acaikit.report.results import Group
+    from acaikit.report.measured import Group
     from acaikit.runs.compared import Comparison
 
 
@@ -38,10 +37,7 @@ def compare(
             show_default="every single number that both have",
         ),
     ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Look for evaluations here too: where acaikit eval --out put them."),
-    ] = None,
+    results: options.Results = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Compare two experiments over the seeds that both have: B minus A, and in what the experiments differ.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from acaikit.cli import options
 from acaikit.cli.terminal import out, print_json, say
 
 
@@ -37,10 +37,7 @@ def table(
     ],
     paper: Annotated[bool, typer.Option("--paper", help="Put the paper's numbers and the difference beside.")] = False,
     form: Annotated[Format, typer.Option("--format", help="For a terminal, a text or a program.")] = Format.rich,
-    results: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Look for evaluations here too: where acaikit eval --out put them."),
-    ] = None,
+    results: options.Results = None,
     scores: Annotated[
         list[str] | None,
         typer.Option(

@@ -38,6 +38,7 @@ class Digits(Dataset):
 
     def __init__(self, flat: bool = False) -> None:
         checks.instance("Digits.flat", flat, bool)
+        self.flat = flat
         self.shape = (64,) if flat else (1, 8, 8)
         self.picture = (1, 8, 8)
 

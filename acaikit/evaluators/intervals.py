@@ -14,7 +14,8 @@ def interval(correct: NDArray[np.bool_], seed: int) -> tuple[float, float, float
 
     Each of 2,000 resamples draws as many test examples and as many seeds as there are, with replacement, and every
     drawn example is counted under every drawn seed. Of a single seed the interval says nothing about other seeds; where
-    every example is right, or none, it has no width.
+    every example is right, or none, it has no width. The interval of a difference between experiments is another one,
+    of paired seeds alone: see `acaikit.runs.compared.bootstrap`.
 
     Parameters
     ----------

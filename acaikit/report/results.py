@@ -1,4 +1,4 @@
-"""Results of many runs: reported values, gathered by experiment over seeds, beside the paper's."""
+"""A table of results: reported values, gathered by experiment over seeds, beside the paper's."""
 
 from __future__ import annotations
 
@@ -6,144 +6,15 @@ import fnmatch
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from acaikit.artifacts.evaluations import SHORT, protocol_hash
-from acaikit.config import Config
-from acaikit.errors import RunError, UserError
+from acaikit.errors import UserError
 from acaikit.registry import unknown
+from acaikit.report.measured import MEASURED_ON, REPORTED, Group, RunResults, Value
 from acaikit.report.paper import SCORES, Published, departures, published
-
-MEASURED_ON = ("data",)
-"""What a protocol says of the data. The rest is how it was measured: that is what a column of a table shares."""
-REPORTED = ("evaluate_every", "reported")
-"""What the protocol of a score of training says besides: which evaluations its value was made of."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """One run's reported value of one score.
-
-    Attributes
-    ----------
-    value : float
-        NaN where the score was undefined.
-    protocol : dict
-        How it was measured, as JSON values.
-    of : int or None
-        How many values it is the median of; None for a single evaluation.
-    """
-
-    value: float
-    protocol: Mapping[str, Any]
-    of: int | None = None
-
-    @property
-    def sha256(self) -> str:
-        """The protocol's hash."""
-        return self.without()
-
-    @property
-    def method(self) -> str:
-        """The hash of the protocol without what it was measured on."""
-        return self.without(*MEASURED_ON)
-
-    def without(self, *parts: str) -> str:
-        """Return the hash of the protocol without some of its parts."""
-        return protocol_hash({k: v for k, v in self.protocol.items() if k not in parts})
-
-
-@dataclass(frozen=True, eq=False)
-class RunResults:
-    """What a table needs to know of one run.
-
-    Attributes
-    ----------
-    path : Path
-        The run directory.
-    run_id : str
-        The run's own id.
-    seed : int
-        Its seed.
-    config : Config
-        What was run, without the seed, and with the budget that the run has now.
-    sources, overrides : list of str
-        The names of the files that the config came from, the recipe first; and the bindings above them.
-    data : dict
-        What its protocols say of the data, as JSON values: the dataset's name, and digests or parameters.
-    samples, budget : int
-        Training examples shown, and to be shown in all.
-    values : dict of str to list of Value
-        By score, one for each protocol that it was measured under.
-    """
-
-    path: Path
-    run_id: str
-    seed: int
-    config: Config
-    sources: Sequence[str]
-    overrides: Sequence[str]
-    data: Mapping[str, Any]
-    samples: int
-    budget: int
-    values: Mapping[str, Sequence[Value]]
-
-    @property
-    def finished(self) -> bool:
-        """Whether the budget is spent."""
-        return self.samples >= self.budget
-
-    @property
-    def progress(self) -> str:
-        """How far the run has come."""
-        return f"{self.samples:,} of {self.budget:,} samples"
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Runs of one experiment that differ in their seed alone.
-
-    Attributes
-    ----------
-    name : str
-        A shipped recipe's, with the bindings that differ from it; or that of the user's own recipe.
-    recipe : str or None
-        The shipped recipe.
-    differences : list of str
-        ``binding: the recipe's value -> the experiment's``.
-    runs : list of RunResults
-        By seed; of one that is not finished, itself alone.
-    """
-
-    name: str
-    recipe: str | None
-    differences: Sequence[str]
-    runs: Sequence[RunResults]
-
-    @property
-    def finished(self) -> bool:
-        """Whether the runs are at their budget's end."""
-        return all(run.finished for run in self.runs)
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        """What the experiment is measured on, as its protocols say it."""
-        return self.runs[0].data
-
-
-def check_seeds(group: Group) -> None:
-    """Raise `RunError` if two of a group's runs have the same seed: the second is no second sample."""
-    known: dict[int, RunResults] = {}
-    for run in group.runs:
-        other = known.setdefault(run.seed, run)
-        if other is not run:
-            raise RunError(
-                f"{other.path} and {run.path} are both runs of {group.name} with seed {run.seed}: as a sample they "
-                f"count once, so leave one of them out"
-            )
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from acaikit.config import build, read_bindings
 from acaikit.config.resolve import write
 from acaikit.errors import UserError
 from acaikit.registry import Part, find
+from acaikit.report.measured import MEASURED_ON, Group
 from acaikit.report.paper import FACTOR_SCORES, SCORES, Published, departures, parameters
 from acaikit.report.progress import number
-from acaikit.report.results import MEASURED_ON, Cell, Column, Group, Missing, Results
+from acaikit.report.results import Cell, Column, Missing, Results
 from acaikit.report.tables import LAST
 
 NONE = "–"

@@ -14,7 +14,8 @@ from acaikit.artifacts.evaluations import protocol_hash
 from acaikit.config.resolve import differences
 from acaikit.errors import RunError, UserError
 from acaikit.registry import unknown
-from acaikit.report.results import Group, RunResults, Value, plain
+from acaikit.report.measured import Group, RunResults, Value
+from acaikit.report.results import plain
 
 RESAMPLES = 10_000
 LEVEL = 0.95

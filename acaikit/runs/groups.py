@@ -24,7 +24,7 @@ from acaikit.evaluators.base import Evaluator
 from acaikit.experiment import Experiment
 from acaikit.recipes import shipped
 from acaikit.registry import find
-from acaikit.report.results import REPORTED, Group, RunResults, Value, check_seeds
+from acaikit.report.measured import REPORTED, Group, RunResults, Value, check_seeds
 from acaikit.report.tables import LAST, reported
 from acaikit.runs.provenance import data_protocol
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from acaikit.config import read_recipe
 from acaikit.errors import RunError, UserError
 from acaikit.report import paper
-from acaikit.report.results import Group, RunResults, Value, check_seeds, tabulate
+from acaikit.report.measured import Group, RunResults, Value, check_seeds
+from acaikit.report.results import tabulate
 
 MNIST, SVHN = ({"dataset": name, "digests": {"test": "t"}} for name in ("MNIST", "SVHN"))
 PROBE = {"evaluator": "ProbeAccuracy", "data": MNIST}

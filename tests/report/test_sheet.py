@@ -19,7 +19,8 @@ from acaikit.evaluators.linear_probe import LinearProbe
 from acaikit.evaluators.scorecard import Scorecard
 from acaikit.paths import Geodesic
 from acaikit.report.machine import FIELDS, as_csv, as_json
-from acaikit.report.results import Column, Group, Missing, Results, RunResults, Value, tabulate
+from acaikit.report.measured import Group, RunResults, Value
+from acaikit.report.results import Column, Missing, Results, tabulate
 from acaikit.report.sheet import command, escape, lay_out, said
 from acaikit.runs.chosen import choose
 

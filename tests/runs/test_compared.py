@@ -8,7 +8,7 @@ import pytest
 
 from acaikit.config import read_recipe
 from acaikit.errors import RunError, UserError
-from acaikit.report.results import Group, RunResults, Value
+from acaikit.report.measured import Group, RunResults, Value
 from acaikit.runs.compared import bootstrap, compare
 
 PROTOCOL = {"evaluator": "ProbeAccuracy", "data": {"dataset": "MNIST"}}

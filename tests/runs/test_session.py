@@ -23,9 +23,9 @@ from acaikit.data.prepared import Notes, Prepared
 from acaikit.engine import Trainer
 from acaikit.errors import RunError, UserError
 from acaikit.runs import evaluation
-from acaikit.runs.provenance import check_data
 from acaikit.runs import session as module
 from acaikit.runs.opened import open_run
+from acaikit.runs.provenance import check_data
 from acaikit.runs.session import Session, State, check, open_session
 
 Recipe = Callable[..., Config]
