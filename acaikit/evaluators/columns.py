@@ -12,15 +12,18 @@ from torch import Tensor
 from acaikit.data.rendered import Rendered
 from acaikit.evaluators import path_scores
 from acaikit.evaluators.base import Trained
+from acaikit.evaluators.counterfeits import dissolves
 from acaikit.evaluators.factor import score_paths
 from acaikit.evaluators.neighbours import Neighbours
 from acaikit.evaluators.skills import ends_skill, headline, middle_skill
-from acaikit.paths import lerp
 
 PATHS = 16
 """Paths that go through a network at a time: all of them at once would need most of a gigabyte."""
 
-FLAWLESS = dict.fromkeys(["ends", "evenness", "monotonicity", "step_ratio", "nearest_ratio"], 1.0) | {
+DENSE = 0.01
+"""Share of a dissolve's distance from the training examples: that of real ones must be above it, to be a unit."""
+
+FLAWLESS = dict.fromkeys(["ends", "evenness", "monotonicity", "step_ratio"], 1.0) | {
     "endpoint_mse": 0.0,
     "cycle_error": 0.0,
 }
@@ -45,10 +48,8 @@ class Scene:
         ``[N]``, evenly from 0 to 1.
     neighbours : Neighbours
         The training examples.
-    real : float
-        Mean distance of `ends` from their nearest training examples.
-    tellable : bool
-        Whether a dissolve of `ends` is less real than they are.
+    real, dissolved : float
+        Mean distance from the nearest training example: of `ends`, and of what lies between them, see `floor`.
     """
 
     trained: Trained
@@ -58,7 +59,20 @@ class Scene:
     t: Tensor
     neighbours: Neighbours
     real: float
-    tellable: bool
+    dissolved: float
+
+    @property
+    def tellable(self) -> bool:
+        """Whether a dissolve of `ends` is less real than they are."""
+        return self.dissolved > self.real
+
+    @property
+    def unit(self) -> float:
+        """What a distance is a multiple of: `real`, or NaN where that is next to nothing and tells little.
+
+        Where one of thousands of training examples is always next to a real one, `real` falls with their number.
+        """
+        return self.real if self.real > DENSE * self.dissolved else math.nan
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the latents ``[P, N, *latent shape]`` of `images` ``[P, N, *shape]``."""
@@ -88,14 +102,15 @@ def score(column: Column, scene: Scene) -> dict[str, float | Tensor]:
     """Return a column's rows: a number, or one per path, float64 ``[P]``."""
     images, ends, dataset = column.images, scene.ends, scene.trained.dataset
     distance = scene.neighbours.distance(images)
-    dissolved = scene.neighbours.distance(lerp(images[:, 0], images[:, -1], scene.t))
     error, evenness = path_scores.endpoint_mse(images, ends), path_scores.evenness(images, ends)
     blank = path_scores.endpoint_mse(scene.neighbours.mean.expand_as(ends), ends)
     moves = path_scores.moves(images, ends)
     skills = {
         "ends": ends_skill(error, blank),
         "evenness": evenness.mean().item(),
-        "middle": middle_skill(distance, dissolved, moves, tellable=scene.tellable),
+        "middle": middle_skill(
+            distance, floor(images[:, [0, -1]], scene.t, scene.neighbours), moves, tellable=scene.tellable
+        ),
     }
     last = len(scene.t) - 1
     middle = slice(last // 2, (last + 1) // 2 + 1)
@@ -109,7 +124,7 @@ def score(column: Column, scene: Scene) -> dict[str, float | Tensor]:
         "step_ratio": path_scores.step_ratio(images, ends),
         "cycle_error": _cycle_error(column, scene),
         **_doubts(column, scene),
-        "nearest_ratio": distance[:, middle].mean(1) / scene.real,
+        "nearest_ratio": distance[:, middle].mean(1) / scene.unit,
         **(score_paths(images, dataset, scene.factors) if isinstance(dataset, Rendered) else {}),
     }
 
@@ -117,7 +132,13 @@ def score(column: Column, scene: Scene) -> dict[str, float | Tensor]:
 def flawless(scene: Scene) -> dict[str, float | Tensor]:
     """Return the rows of perfect paths that can't be drawn."""
     middle = 1.0 if scene.tellable else math.nan
-    return {"headline": headline(1, 1, middle), "middle": middle, **FLAWLESS}
+    nearest = math.nan if math.isnan(scene.unit) else 1.0
+    return {"headline": headline(1, 1, middle), "middle": middle, "nearest_ratio": nearest, **FLAWLESS}
+
+
+def floor(ends: Tensor, t: Tensor, neighbours: Neighbours) -> Tensor:
+    """Return how far the nearest of all `dissolves` is from `neighbours` at each t between the ends, ``[P, N - 2]``."""
+    return torch.stack([neighbours.distance(dissolve) for dissolve in dissolves(ends, t[1:-1])]).amin(0)
 
 
 def _cycle_error(column: Column, scene: Scene) -> Tensor | float:

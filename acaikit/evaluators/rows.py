@@ -1,4 +1,8 @@
-"""What the rows of the scorecard are, for whoever prints or draws them."""
+"""What the rows of the scorecard are, for whoever prints or draws them.
+
+A dissolve is the straight line between two images, and the shortest way. The geodesic of the pull-back metric, which is
+the shortest way that the decoder can go, tends to it: best in ``length_ratio``, 0 in ``middle``.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +20,21 @@ ROWS = {
     "headline": Row("higher", "geometric mean of ends, evenness and middle, in [0, 1]"),
     "ends": Row("higher", "how much better the ends are met than by the mean training example, in [0, 1]"),
     "evenness": Row("higher", "mean step over largest step, a single jump at 0, in [0, 1]"),
-    "middle": Row("higher", "part of a dissolve's unreality that is avoided between the ends, in [0, 1]"),
+    "middle": Row("higher", "part of the best-toned dissolve's unreality that is avoided between the ends, in [0, 1]"),
     "endpoint_mse": Row("lower", "squared error of the ends per element, at least 0"),
     "monotonicity": Row("higher", "share of steps away from one true end and towards the other, in [0, 1]"),
     "length_ratio": Row(
-        "lower", "length over the straight distance of the decoded ends, at least 1, which is a dissolve"
+        "lower",
+        "length over the straight distance of the decoded ends, from 1, which is a dissolve; geodesics tend to it",
     ),
     "step_ratio": Row("lower", "largest over mean step, from 1, which is even, to N - 1, which is a jump"),
     "cycle_error": Row(
         "lower", "distance of the encoded images from the path's latents, 1: as far as two examples are"
     ),
     "doubt": Row("lower", "a critic's doubt in what lies between the ends, in the critic's unit"),
-    "nearest_ratio": Row("one", "distance of the middle from the nearest training example, 1: as test examples"),
+    "nearest_ratio": Row(
+        "one", "distance of the middle from the nearest training example, 1: as test examples, where they are not dense"
+    ),
     "mean_distance": Row("lower", "cosine distance to the nearest true example, in [0, 2]"),
     "smoothness_paper": Row("lower", "largest step over the whole way in the factor, a path that is still at 0"),
     "smoothness_strict": Row("lower", "the same over the paths that move"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,15 @@ from acaikit.data.base import Split
 from acaikit.data.rendered import Rendered
 from acaikit.errors import EvaluationError, EvaluationWarning, UserError
 from acaikit.evaluators.base import Evaluator, Result, Trained
-from acaikit.evaluators.columns import PATHS, Column, Scene, flawless, in_parts, score
+from acaikit.evaluators.columns import PATHS, Column, Scene, flawless, floor, in_parts, score
 from acaikit.evaluators.counterfeits import counterfeits, perfect
 from acaikit.evaluators.neighbours import Neighbours, without
 from acaikit.paths import lerp
 from acaikit.paths.base import AnyPath, check, described
 from acaikit.progress import progress
+
+REFERENCES = ("perfect", "cross_dissolve", "abrupt_switch", "collapsed")
+"""The columns that paths are read by."""
 
 
 class Scorecard(Evaluator):
@@ -39,19 +43,27 @@ class Scorecard(Evaluator):
       move);
     - ``middle``: (dissolve - path) / (dissolve - ends) in terms of the mean distance to the nearest training example,
       see `Neighbours`, over all images between the ends (0 for ``cross_dissolve``, 1 where these are as real as the
-      path's own ends).
+      path's own ends). The dissolve is that of the path's own ends and, at each t, the one that is nearest to the
+      training examples out of the plain one and two through tone curves, see `dissolves`: a decoder that saturates
+      restores a dissolve's contrast, and has learned nothing of what lies between.
 
     A perfect path has 1 in the first and about 1 in the last; its evenness is below 1 where equal steps of the factor
     are no equal steps of the image, as with thin lines on few pixels. ``middle``, and with it the headline, is NaN
     where a dissolve of the true examples is as real as they are, as in a linear subspace: there a dissolve can't be
     told from a good path. What collapses or jumps gets 0 even so.
 
+    The geodesic of the pull-back metric tends to a dissolve, and to 0 in ``middle``: it is as short as can be in the
+    space of images, where the shortest way is the straight line. The freer the decoder, the nearer it comes.
+
     What the headline does not punish:
 
+    - a dissolve, toned or not, that hurries through its middle: it is half a switch, and has a headline of up to 0.5;
+    - a dissolve whose contrast is raised by a factor instead of a tone curve: up to 0.35, and up to 0.6 on `Sinusoid`,
+      where a dissolve lacks nothing but contrast;
     - a detour with a real example at every step: one test example after another at random has a headline of up to 0.95,
-      and is found out by ``monotonicity``, about 0.2, and ``length_ratio``, near N. A detour through one other example
-      with dissolves on both sides gains little in ``middle``, 0 to 0.2 on the sets it was tried on, and one that jumps
-      there and back has lost its ``evenness``;
+      and is found out by ``monotonicity``, about 0.2, and ``length_ratio``, N or more. A detour through one other
+      example gains nothing in ``middle`` with dissolves on both sides, and one that jumps there and back has a headline
+      of up to 0.4, as it loses ``evenness``;
     - training examples learned by heart;
     - images between the ends that are averages of examples that are alike, and more so than the ends: they lie nearer
       to the training examples than a real one does. Blur that is the same all along gains nothing;
@@ -62,8 +74,10 @@ class Scorecard(Evaluator):
     critic NAME holds against a path between its ends, see `Regularizer.doubt`; references are judged by their images
     and by the latents that these are encoded to, so that ``abrupt_switch`` says what real examples get.
     ``nearest_ratio`` is the distance of the image at t nearest to 1/2 (of the two images, where N is even) over that of
-    the pairs' own examples. Where examples are drawn from a known factor, the scores of `factor.score_paths` follow.
-    A row is the mean over the paths that have the score, NaN where none has it.
+    the pairs' own examples. It depends on `neighbours`: the denser the training examples, the nearer is one to a real
+    image. It is NaN where the pairs' own distance is at most 1% of that of their dissolves, as where examples are drawn
+    on the fly. Where examples are drawn from a known factor, the scores of `factor.score_paths` follow. A row is the
+    mean over the paths that have the score, NaN where none has it.
 
     Training examples that equal one of the pairs' are left out of the comparison. So are pairs of equal examples; an
     `EvaluationWarning` says how many.
@@ -82,10 +96,12 @@ class Scorecard(Evaluator):
     Raises
     ------
     UserError
-        If `pairs` or `neighbours` is below 1, `steps` below 3, or `paths` is no sequence of paths.
+        If `pairs` or `neighbours` is below 1, `steps` below 3, `paths` is no sequence of paths, or one of these is
+        called like a column to read them by.
     """
 
     key = "scorecard"
+    version = 2
     needs = "two test examples or more"
 
     def __init__(
@@ -102,6 +118,9 @@ class Scorecard(Evaluator):
             raise UserError(f"Scorecard.paths must list at least one path, such as ('lerp',), not {checks.said(paths)}")
         for path in paths:
             check("Scorecard.paths", path)
+        for name in _names(paths):
+            if name in REFERENCES:
+                raise UserError(f"Scorecard.paths: {name!r} is a column of the scorecard's own; rename the path")
         self.pairs, self.steps, self.paths, self.neighbours = pairs, steps, paths, neighbours
 
     @property
@@ -132,7 +151,7 @@ class Scorecard(Evaluator):
         index = self._pairs(split)
         scene = self._scene(trained, split, index)
         table: dict[str, dict[str, float | Tensor]] = {}
-        with progress("scoring paths", len(self.paths) + 4) as advance:
+        with progress("scoring paths", len(self.paths) + len(REFERENCES)) as advance:
             for name, column in self._columns(scene):
                 table[name] = flawless(scene) if column is None else score(column, scene)
                 advance(1)
@@ -165,9 +184,9 @@ class Scorecard(Evaluator):
         neighbours = Neighbours(without(dataset.training(self.neighbours), ends.flatten(0, 1)), trained.device)
         t = torch.linspace(0, 1, self.steps, device=trained.device)
         real = neighbours.distance(ends).mean().item()
-        mixed = neighbours.distance(lerp(ends[:, 0], ends[:, 1], t[1:-1])).mean().item()
+        dissolved = floor(ends, t, neighbours).mean().item()
         factors = dataset.test_factors[index] if isinstance(dataset, Rendered) else None
-        return Scene(trained, ends, factors, latents, t, neighbours, real, mixed > real)
+        return Scene(trained, ends, factors, latents, t, neighbours, real, dissolved)
 
     def _columns(self, scene: Scene) -> Iterator[tuple[str, Column | None]]:
         """Make one column after another; None stands for a perfect path that can't be drawn."""
@@ -191,10 +210,13 @@ class Scorecard(Evaluator):
 
 
 def _names(paths: Sequence[AnyPath]) -> list[str]:
-    """Name each path, the second of a name "NAME_2" and so on."""
-    names = [path if isinstance(path, str) else getattr(path, "__name__", type(path).__name__) for path in paths]
-    counts = [names[:i].count(name) for i, name in enumerate(names)]
-    return [f"{name}_{count + 1}" if count else name for name, count in zip(names, counts, strict=True)]
+    """Name each path, the second of a name "NAME_2" and so on, or the next number that is no other path's name."""
+    own = [path if isinstance(path, str) else getattr(path, "__name__", type(path).__name__) for path in paths]
+    names: list[str] = []
+    for name in own:
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        names.append(next(n for n in numbered if n not in {*own, *names}) if name in names else name)
+    return names
 
 
 def _finite(values: Tensor, whose: str, what: str) -> None:

@@ -20,20 +20,20 @@ def ends_skill(error: Tensor, blank: Tensor) -> float:
     return max(0.0, 1 - (error.mean() / blank.mean()).item())
 
 
-def middle_skill(found: Tensor, dissolved: Tensor, moves: Tensor, *, tellable: bool) -> float:
+def middle_skill(found: Tensor, floor: Tensor, moves: Tensor, *, tellable: bool) -> float:
     """Return which part of a dissolve's unreality paths avoid between their ends.
 
     (dissolve - path) / (dissolve - ends), clipped, where each word is a mean distance to the nearest training example:
     of what lies inside a path's dissolve, inside the path, and at the path's ends. The dissolve is that of the path's
-    own ends, so that a decoder's blur counts alike on all sides. Distances are averaged over the paths that move before
-    the ratio is taken; a path that doesn't move counts 0.
+    own ends, so that a decoder's blur counts alike on all sides, and of several at each t the nearest one. Distances
+    are averaged over the paths that move before the ratio is taken; a path that doesn't move counts 0.
 
     Parameters
     ----------
     found : Tensor
         Distances of a path's images, ``[P, N]``.
-    dissolved : Tensor
-        Distances of the images of its dissolve, ``[P, N]``.
+    floor : Tensor
+        Distances of the images between the ends of its dissolve, ``[P, N - 2]``, see `columns.floor`.
     moves : Tensor
         Whether a path moves, bool ``[P]``.
     tellable : bool
@@ -44,8 +44,8 @@ def middle_skill(found: Tensor, dissolved: Tensor, moves: Tensor, *, tellable: b
         return 0.0
     if not tellable:
         return math.nan
-    ends, inside, floor = found[moves][:, [0, -1]], found[moves, 1:-1], dissolved[moves, 1:-1]
-    gap, gain = floor.mean() - ends.mean(), (floor - inside).mean()
+    ends, inside, worst = found[moves][:, [0, -1]], found[moves, 1:-1], floor[moves]
+    gap, gain = worst.mean() - ends.mean(), (worst - inside).mean()
     skill = (gain / gap).clamp(0, 1).item() if gap > 0 else 0.0
     return moves.double().mean().item() * skill
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from acaikit.data import Disc, Lines, Rendered, Sinusoid
-from acaikit.evaluators.counterfeits import counterfeits, perfect
+from acaikit.evaluators.counterfeits import TONES, counterfeits, dissolves, perfect
 
 
 @pytest.mark.parametrize("steps", [3, 4, 9])
@@ -56,3 +56,26 @@ def test_a_drawer_is_never_asked_for_what_is_out_of_range() -> None:
             return super().render(values)
 
     perfect(Strict(8, 8), torch.tensor([[0.1, 6.2], [6.2, 0.1]], dtype=torch.float64), torch.linspace(0, 1, 16))
+
+
+def test_dissolves_are_those_of_the_formula_with_the_ends_as_they_are() -> None:
+    ends = 1.5 * torch.randn(4, 2, 3, 5, generator=torch.Generator().manual_seed(0))
+    ends[0] = torch.tensor([-1.0, 1.0]).view(2, 1, 1)
+    assert (ends.abs() > 1).any()
+    t = torch.linspace(0, 1, 6)
+    plain, *toned = dissolves(ends, t)
+    torch.testing.assert_close(plain, torch.lerp(ends[:, :1], ends[:, 1:], t.view(-1, 1, 1)))
+    assert len(toned) == len(TONES)
+    for found, s in zip(toned, TONES, strict=True):
+        torch.testing.assert_close(found[:, [0, -1]], ends, atol=1e-4, rtol=0)
+        for x1, x2, path in zip(*(v.double().flatten().numpy() for v in ends.unbind(1)), _pixels(found), strict=True):
+            for at, value in zip(t.tolist(), path, strict=True):
+                inside = [np.arctanh(np.tanh(s) * np.clip(x, -1, 1)) for x in (x1, x2)]
+                off = [x - np.clip(x, -1, 1) for x in (x1, x2)]
+                expected = np.tanh((1 - at) * inside[0] + at * inside[1]) / np.tanh(s) + (1 - at) * off[0] + at * off[1]
+                assert value == pytest.approx(expected, abs=1e-4)
+
+
+def _pixels(paths: torch.Tensor) -> np.ndarray:
+    """One row per pixel of each pair, with its values along the path."""
+    return paths.movedim(1, -1).flatten(0, -2).double().numpy()

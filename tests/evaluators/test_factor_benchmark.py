@@ -340,6 +340,12 @@ def test_the_first_test_examples_are_joined_with_the_next(
 def test_it_fits_what_is_drawn_from_a_factor_alone(dataset: Rendered) -> None:
     benchmark = FactorBenchmark()
     assert benchmark.key == "factor"
-    assert benchmark.protocol == {"evaluator": "FactorBenchmark", "version": 1, "pairs": 256, "steps": 16, "path": "lerp"}
+    assert benchmark.protocol == {
+        "evaluator": "FactorBenchmark",
+        "version": 1,
+        "pairs": 256,
+        "steps": 16,
+        "path": "lerp",
+    }
     assert benchmark.fits(SimpleNamespace(dataset=dataset))
     assert not benchmark.fits(SimpleNamespace(dataset=SimpleNamespace(shape=dataset.shape)))

@@ -62,8 +62,18 @@ def test_no_more_examples_than_there_are(tiny: Callable[..., Trained]) -> None:
 
 def test_settings(tiny: Callable[..., Trained]) -> None:
     assert Reconstruction.key == "reconstruction"
-    assert Reconstruction(examples=4).protocol == {"evaluator": "Reconstruction", "version": 1, "examples": 4, "limit": None}
-    assert Reconstruction(limit=10000).protocol == {"evaluator": "Reconstruction", "version": 1, "examples": 32, "limit": 10000}
+    assert Reconstruction(examples=4).protocol == {
+        "evaluator": "Reconstruction",
+        "version": 1,
+        "examples": 4,
+        "limit": None,
+    }
+    assert Reconstruction(limit=10000).protocol == {
+        "evaluator": "Reconstruction",
+        "version": 1,
+        "examples": 32,
+        "limit": 10000,
+    }
     assert Reconstruction().fits(tiny(probe=False))
     with pytest.raises(UserError, match=r"Reconstruction.examples must be a whole number of at least 1, not 0"):
         Reconstruction(examples=0)
