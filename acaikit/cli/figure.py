@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 def figure(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to draw; see above.", show_default=False)],
-    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories.", show_default=False)],
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR", help="Run directories.", show_default=False)],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="A .png, .pdf or .svg file.", show_default="KIND.png"),
@@ -70,6 +70,10 @@ def figure(
         list[str] | None,
         typer.Option(metavar="NAME", help="Columns of the curves, such as 'loss/*'; may be repeated."),
     ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Look for evaluations here too: where acaikit eval --out put them."),
+    ] = None,
     step: Annotated[int | None, typer.Option(min=0, help="Which checkpoint.", show_default="the newest")] = None,
     data_dir: options.DataDir = None,
     device: options.Device = options.DeviceName.auto,
@@ -85,17 +89,27 @@ def figure(
     from acaikit.runs.figures import KINDS
     from acaikit.runs.opened import open_run
 
-    check(file)
-    wanted = {"pair": pair, "pairs": pairs, "steps": steps, "path": path, "examples": examples, "seed": seed}
-    given = {name: value for name, value in {**wanted, "scores": scores}.items() if value is not None}
+    asked: dict[str, Any] = {
+        "pair": pair,
+        "pairs": pairs,
+        "steps": steps,
+        "path": path,
+        "examples": examples,
+        "seed": seed,
+        "scores": scores,
+        "results": results,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
     draw = KINDS[kind]
     for name in given:
         if name not in signature(draw).parameters:
             kinds = [other for other, function in KINDS.items() if name in signature(function).parameters]
             raise UserError(f"--{name} goes with {' and '.join(kinds)}, not with {kind}")
+    check(file)
     runs = [open_run(run_dir, step, options.pick(device)) for run_dir in run_dirs]
-    for note in (note for run in runs for note in run.notes):
-        say(note)
+    for run in runs:
+        for note in run.notes:
+            say(note)
     try:
         draw(runs, file, **given)
     except OSError as error:

@@ -143,6 +143,7 @@ def _conclude(session: Session, console: Console, given: options.Given, as_json:
 
 def _pictures(session: Session) -> list[Path]:
     """Return the finished run's pictures; drawn now, unless this session found the run finished with its pictures."""
+    from acaikit.report.names import about
     from acaikit.report.pictures import draw
     from acaikit.runs.session import State
 
@@ -150,9 +151,9 @@ def _pictures(session: Session) -> list[Path]:
     there = sorted(folder.glob("*.png"))
     if session.state is State.FINISHED and there:
         return there
-    title = f"{session.directory.path.name} · {trainer.samples:,} samples"
+    shown = about(session.directory.path.resolve().name, trainer.samples)
     try:
-        return draw(trainer.trained, folder, title, trainer.experiment.evaluators)
+        return draw(trainer.trained, folder, shown, trainer.experiment.evaluators)
     except OSError as error:
         say(f"the pictures could not be written: {error}")
         return []

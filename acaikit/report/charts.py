@@ -76,9 +76,9 @@ def chart(height: float, file: Path, title: str, *notes: str) -> Iterator[Figure
     OSError
         If the file can't be written.
     """
-    output.check(file)
-    lines = wrap(" ".join(title.split()), 88)
-    words = [line for note in notes for line in wrap(note, 140)]
+    output.ending(file)
+    lines = wrap(" ".join(title.split()), 88, break_on_hyphens=False)
+    words = [line for note in notes for line in wrap(note, 140, break_on_hyphens=False)]
     with matplotlib.style.context(["default", _RC]):
         layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.04)
         figure = Figure((WIDTH, height + 0.17 * len(lines) + 0.14 * len(words) + 0.1), layout=layout)

@@ -19,9 +19,17 @@ Table = Mapping[str, NDArray[np.float64]]
 
 ACROSS = 3
 
+NONE: Mapping[str, str] = {}
+
 
 def curves(
-    tables: Mapping[str, Table], file: Path, *, title: str, notes: Sequence[str] = (), scores: Sequence[str] = ()
+    tables: Mapping[str, Table],
+    file: Path,
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+    scores: Sequence[str] = (),
+    remarks: Mapping[str, str] = NONE,
 ) -> None:
     """Draw a panel for each column. What was not measured is a gap.
 
@@ -36,6 +44,8 @@ def curves(
         The heading, and paragraphs below the figure.
     scores : sequence of str
         Which columns, by name or with a wildcard: ``loss/*``; all that were ever measured, if empty.
+    remarks : mapping of str to str
+        By column: a paragraph ahead of the notes where the column is drawn.
 
     Raises
     ------
@@ -56,12 +66,14 @@ def curves(
         raise UserError(f"nothing that was measured in {', '.join(tables)} is finite: there is nothing to draw")
     across = min(ACROSS, len(columns))
     down = ceil(len(columns) / across)
-    with chart(1.45 * down if across > 1 else 3, file, title, *notes) as figure:
+    starred = [f"* {remark}" for column, remark in remarks.items() if column in columns]
+    with chart(1.45 * down if across > 1 else 3, file, title, *starred, *notes) as figure:
         panels = figure.subplots(down, across, squeeze=False, sharex=True).flatten()
         for panel in panels[len(columns) :]:
             panel.remove()
         for panel, column in zip(panels, columns, strict=False):
             _draw(panel, column, tables)
+            panel.set_title(f"{column} *" if column in remarks else column)
         for panel in panels[max(0, len(columns) - across) : len(columns)]:
             panel.tick_params(labelbottom=True)
             panel.set_xlabel("training examples")
@@ -81,7 +93,6 @@ def _draw(panel: Axes, column: str, tables: Mapping[str, Table]) -> None:
         alone = there[1:-1] & ~there[:-2] & ~there[2:]
         panel.plot(x[alone], y[alone], color=style["color"], linestyle="none", marker=style["marker"], markersize=3)
     log_or_linear(panel, "y", np.concatenate([table[column] for table in tables.values() if column in table]))
-    panel.set_title(column)
     panel.xaxis.set_major_locator(MaxNLocator(4))
     panel.xaxis.set_major_formatter(EngFormatter(sep=""))
 

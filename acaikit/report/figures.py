@@ -6,7 +6,7 @@ An example is an image, a sequence or a vector; `tiles` says how each looks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, sqrt
+from math import ceil
 
 import numpy as np
 
@@ -152,7 +152,7 @@ def reconstruction(originals: np.ndarray, reconstructions: np.ndarray, *, title:
 
 
 def samples(examples: np.ndarray, labels: np.ndarray | None, class_names: Sequence[str], *, title: str) -> Page:
-    """Draw examples, a row per class with its name at the left, or a plain grid where there are no labels.
+    """Draw examples, a row per class with its name at the left, or all together where there are no labels.
 
     Parameters
     ----------
@@ -180,10 +180,9 @@ def samples(examples: np.ndarray, labels: np.ndarray | None, class_names: Sequen
         raise ValueError(f"labels must be one for each of the {len(examples)} examples, got {len(labels)}")
     classes = _by_class(labels, class_names) if labels is not None else {"": np.arange(len(examples))}
     most = max(map(len, classes.values()), default=0)
-    columns = max(1, most if labels is not None else ceil(sqrt(most)))
-    shown = tiles("examples", examples, width=620 / max(columns, len(classes)))
+    shown = tiles("examples", examples, width=620 / max(1, most, len(classes)))
     high, wide = shown.cell
-    columns = max(1, min(columns, MOST, 1100 // wide))
+    columns = max(1, min(most, MOST, 1220 // wide))
     blocks = {name: np.array_split(rows, ceil(len(rows) / columns)) for name, rows in classes.items()}
     gap = STYLE["gap"] if any(len(lines) > 1 for lines in blocks.values()) else 0
     height = sum(len(lines) * high + gap for lines in blocks.values()) - gap

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from acaikit.errors import EvaluationError
 from acaikit.report.charts import COLOURS, MARKS, chart
+from acaikit.report.figures import shorten
 from acaikit.report.style import STYLE
 
 Floats = NDArray[np.float64]
@@ -20,6 +24,8 @@ Floats = NDArray[np.float64]
 PERPLEXITY = 30.0
 """Of t-SNE, where there are enough codes: the number of neighbours that each looks at (van der Maaten and Hinton)."""
 
+LEGEND = 12
+"""Classes beside a map at most; more are named on it alone."""
 
 TEN = [*COLOURS, "#8c8c8c", "#6a3d9a", "#8a5a2b"]
 """Colours of ten classes; the next ten have them again, with other marks."""
@@ -122,6 +128,8 @@ def latent_map(maps: Sequence[Map], file: Path, *, title: str, names: Sequence[s
             row[1].set_title(f"{ahead}t-SNE, perplexity {found.perplexity:.3g}")
             for panel, flat in zip(row, (found.pca, found.tsne), strict=True):
                 _scatter(panel, flat, found.labels, found.class_names)
+            if found.labels is not None:
+                _legend(row[1], found.labels, found.class_names)
 
 
 def _scatter(panel: Axes, flat: Floats, labels: NDArray[np.int64] | None, called: Sequence[str]) -> None:
@@ -132,12 +140,40 @@ def _scatter(panel: Axes, flat: Floats, labels: NDArray[np.int64] | None, called
     if labels is None:
         panel.scatter(flat[:, 0], flat[:, 1], s=size, color=STYLE["muted"], alpha=0.6, linewidths=0)
         return
-    middles = []
     for label in np.unique(labels):
         points = flat[labels == label]
-        colour, mark = TEN[label % 10], MARKS[(label + label // 10) % len(MARKS)]
-        panel.scatter(points[:, 0], points[:, 1], s=size, color=colour, marker=mark, alpha=0.7, linewidths=0)
-        middles.append((np.median(points, axis=0), called[label] if label < len(called) else str(label)))
+        panel.scatter(points[:, 0], points[:, 1], s=size, alpha=0.7, linewidths=0, **_mark(label))
     halo = [withStroke(linewidth=2.2, foreground="white")]
-    for (x, y), name in middles:
-        panel.text(x, y, name, color=STYLE["ink"], weight="bold", size=8, ha="center", va="center", path_effects=halo)
+    words: dict[str, Any] = {"weight": "bold", "size": 8, "ha": "center", "va": "center", "path_effects": halo}
+    for label in np.unique(labels):
+        x, y = _core(flat[labels == label])
+        panel.text(x, y, shorten(_name(label, called), 16), color=STYLE["ink"], **words)
+
+
+def _core(points: Floats) -> Floats:
+    """Return the point ``[2]`` of ``[N, 2]`` with a quarter of all nearest around it.
+
+    It is in the thick of a class that has fallen apart, where its median may be among others.
+    """
+    from scipy.spatial import KDTree
+
+    reach, _ = KDTree(points).query(points, k=[ceil(len(points) / 4)])
+    return np.asarray(points[reach[:, 0].argmin()])
+
+
+def _legend(panel: Axes, labels: NDArray[np.int64], called: Sequence[str]) -> None:
+    """Say beside `panel` which mark stands for which class, where these are few."""
+    shown = np.unique(labels)
+    if len(shown) > LEGEND:
+        return
+    marks = [Line2D([], [], linestyle="none", markersize=4.5, markeredgewidth=0, **_mark(label)) for label in shown]
+    words = [shorten(_name(label, called), 16) for label in shown]
+    panel.legend(marks, words, loc="upper left", bbox_to_anchor=(1.0, 1.02), handletextpad=0.1, labelspacing=0.4)
+
+
+def _mark(label: int) -> dict[str, Any]:
+    return {"color": TEN[label % 10], "marker": MARKS[(label + label // 10) % len(MARKS)]}
+
+
+def _name(label: int, called: Sequence[str]) -> str:
+    return called[label] if label < len(called) else str(label)

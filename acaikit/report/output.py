@@ -13,6 +13,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from acaikit.artifacts.publish import publish
+from acaikit.data.location import writable
 from acaikit.errors import UserError
 from acaikit.report.style import STYLE
 
@@ -27,7 +28,7 @@ EMBEDDED: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.has
 """TrueType fonts in a PDF, whose words can be found; outlines in an SVG, which look alike where the font is missing."""
 
 
-def check(file: Path) -> str:
+def ending(file: Path) -> str:
     """Return the format that a file's name asks for: "png", "pdf" or "svg".
 
     Raises
@@ -35,10 +36,21 @@ def check(file: Path) -> str:
     UserError
         If it asks for another.
     """
-    ending = file.suffix.lower().removeprefix(".")
-    if ending not in NAMELESS:
+    found = file.suffix.lower().removeprefix(".")
+    if found not in NAMELESS:
         raise UserError(f"{file} can't be written: a figure's name ends in .png, .pdf or .svg")
-    return ending
+    return found
+
+
+def check(file: Path) -> None:
+    """Raise `UserError` where a figure can't be written, which is better said before it is made."""
+    ending(file)
+    if not file.parent.is_dir():
+        raise UserError(f"{file} can't be written: there is no folder {file.parent}")
+    if file.is_dir():
+        raise UserError(f"{file} can't be written: it is a folder")
+    if not writable(file.parent):
+        raise UserError(f"{file} can't be written: the folder {file.parent.resolve()} is read-only")
 
 
 def save(figure: Figure, file: Path) -> None:
@@ -51,8 +63,8 @@ def save(figure: Figure, file: Path) -> None:
     OSError
         If it can't be written; the previous file, if any, is intact.
     """
-    ending = check(file)
+    form = ending(file)
     data = io.BytesIO()
     with matplotlib.rc_context(EMBEDDED):
-        figure.savefig(data, format=ending, dpi=STYLE["dpi"], facecolor="white", metadata=NAMELESS[ending])
+        figure.savefig(data, format=form, dpi=STYLE["dpi"], facecolor="white", metadata=NAMELESS[form])
     publish(file, data.getvalue())

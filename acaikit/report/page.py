@@ -67,8 +67,10 @@ class Page:
         self._artists.append(text)
 
     def title(self, words: str, above: float = 32) -> None:
-        """Write a heading, `above` the tiles."""
-        self.write(STYLE["pad"], self.height + above, words, "left", "ink", "title")
+        """Write a heading, its last line `above` the tiles."""
+        lines = wrap(" ".join(words.split()), max(36, self.width // 14), break_on_hyphens=False)
+        for i, line in enumerate(reversed(lines)):
+            self.write(STYLE["pad"], self.height + above + 34 * i, line.removesuffix(" ·"), "left", "ink", "title")
 
     def name(self, words: str, middle: float) -> None:
         """Write what a row is called at its left, around `middle` below the upper edge."""
@@ -76,7 +78,9 @@ class Page:
 
     def note(self, *paragraphs: str, below: float = 20) -> None:
         """Write paragraphs, the first line `below` the tiles."""
-        lines = [line for words in paragraphs for line in wrap(words, max(44, self.width // 10))]
+        lines = [
+            line for words in paragraphs for line in wrap(words, max(44, self.width // 10), break_on_hyphens=False)
+        ]
         for i, line in enumerate(lines):
             self.write(STYLE["pad"], -below - 26 * i, line, "left")
 

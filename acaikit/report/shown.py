@@ -107,7 +107,7 @@ def sampled(trained: Trained, count: int, seed: int) -> tuple[np.ndarray, str]:
             # Weights of N(0, 1) on the N centred latents have the covariance of the latents, whatever its rank.
             weights = torch.randn(count, len(latents), generator=noise, dtype=torch.float64)
             z = (mean + weights @ (latents - mean) / len(latents) ** 0.5).float().view(count, *shape)
-            words = "Samples from a Gaussian fitted to the latents: no prior"
+            words = "Samples from a Gaussian fitted to the latents"
         parts = [trained.model.decode(part.to(trained.device)) for part in torch.split(z, BATCH)]
     return _finite(torch.cat(parts)), words
 

@@ -14,7 +14,9 @@ from acaikit.artifacts.rundir import RunDir
 from acaikit.data.location import writable
 from acaikit.errors import EvaluationError, RunError, UserError
 from acaikit.evaluators.base import Evaluator, Result
-from acaikit.report.pictures import draw
+from acaikit.evaluators.interpolation import Interpolation
+from acaikit.report.names import about
+from acaikit.report.pictures import draw_paths
 from acaikit.runs.opened import OpenRun
 from acaikit.runs.provenance import data_protocol
 from acaikit.types import Scores
@@ -93,9 +95,10 @@ def measure(run: OpenRun, evaluator: Evaluator, place: RunDir, say: Callable[[st
         )
     except OSError as error:
         fault = f"the result could not be written: {error}"
-    if evaluator.key == "interpolation":
+    if isinstance(evaluator, Interpolation):
+        words = about(run.path.resolve().name, run.samples)
         try:
-            files += draw(run.trained, place.figures, f"{run.path.name} · {run.samples:,} samples", [evaluator])
+            files += draw_paths(dataset, evaluator, found.arrays["paths"], place.figures, words)
         except OSError as error:
             say(f"the pictures could not be written: {error}")
     return Measured(evaluator.key, found.scores, protocol, protocol_hash(protocol), files, fault)

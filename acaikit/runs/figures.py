@@ -7,6 +7,7 @@ because what was asked for doesn't exist or a model's numbers are not finite, it
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from acaikit.artifacts.evaluations import Evaluation, read_evaluations
-from acaikit.errors import EvaluationError, EvaluationWarning, UserError
+from acaikit.artifacts.evaluations import SHORT, Evaluation, read_evaluation
+from acaikit.artifacts.rundir import RunDir
+from acaikit.errors import EvaluationError, EvaluationWarning, RunError, UserError
 from acaikit.report import curves as training
-from acaikit.report import figures, latent_map, scorecard_plot, shown
-from acaikit.report.figures import shorten
-from acaikit.report.names import short_names
+from acaikit.report import figures, latent_map, pictures, scorecard_plot, shown
+from acaikit.report.names import about, names, short_names
 from acaikit.report.page import Page, save
 from acaikit.runs.opened import OpenRun
 from acaikit.runs.provenance import check_data
@@ -48,7 +49,7 @@ def strips(
     path : str
         The path's registered name.
     """
-    shape = _shape(runs[0])
+    shape, labels = _shape(runs[0]), _labels(runs)
     chosen = shown.pairs_of(_tested(runs[0]), pairs, pair)
     both = shown.ends(runs[0].trained, chosen)
     for run in runs[1:]:
@@ -59,16 +60,14 @@ def strips(
         with _naming(run):
             decoded.append(shown.between(run.trained, both, steps, path))
     seen, notes = shown.as_seen(np.stack(decoded, 1).reshape(len(chosen), -1, steps, *shape), shape)
-    labels = _labels(runs)
-    notes += _key(labels, runs)
     pages: list[Page] = []
-    for rows, (i, j), words in zip(seen, chosen, _joined(runs[0], chosen), strict=True):
+    for rows, (i, j), words in zip(seen, chosen, pictures.joined(runs[0].experiment.dataset, chosen), strict=True):
         title = f"Interpolation ({path}) · {type(runs[0].experiment.dataset).__name__} test examples {i:,} and {j:,}"
-        last = len(pages) == len(chosen) - 1
-        page = figures.strips(
-            rows[1:], title=f"{title} · {words}", labels=labels, notes=notes * last, data_space=rows[0]
+        if len(pages) == len(chosen) - 1:
+            notes = [*notes, *_key(runs, _abouts(runs))]
+        pages.append(
+            figures.strips(rows[1:], title=f"{title} · {words}", labels=labels, notes=notes, data_space=rows[0])
         )
-        pages.append(page)
     save(pages, file)
 
 
@@ -79,15 +78,13 @@ def interpolation(
 
     Parameters are those of `strips`.
     """
-    pages: list[Page] = []
-    for run in runs:
-        shape = _shape(run)
+    pages = []
+    for run, words in zip(runs, _abouts(runs), strict=True):
+        _shape(run)
         chosen = shown.pairs_of(_tested(run), pairs, pair)
         with _naming(run):
             paths = shown.between(run.trained, shown.ends(run.trained, chosen), steps, path)
-        seen, notes = shown.as_seen(paths.reshape(*paths.shape[:2], *shape), shape)
-        title = " · ".join([f"Interpolation ({path})", _about(run), *notes])
-        pages.append(figures.interpolation(seen, title=title, labels=_joined(run, chosen)))
+        pages.append(pictures.interpolation(run.experiment.dataset, paths, chosen, path, words))
     save(pages, file)
 
 
@@ -102,12 +99,12 @@ def samples(runs: Runs, file: Path, *, examples: int = 64, seed: int = 0) -> Non
         How many, and the seed they are drawn with.
     """
     pages = []
-    for run in runs:
+    for run, words in zip(runs, _abouts(runs), strict=True):
         shape = _shape(run)
         with _naming(run):
-            made, words = shown.sampled(run.trained, examples, seed)
+            made, what = shown.sampled(run.trained, examples, seed)
         seen, notes = shown.as_seen(made.reshape(-1, *shape), shape)
-        pages.append(figures.samples(seen, None, (), title=" · ".join([words, _about(run), *notes])))
+        pages.append(figures.samples(seen, None, (), title=" · ".join([what, words, *notes])))
     save(pages, file)
 
 
@@ -122,12 +119,11 @@ def reconstruction(runs: Runs, file: Path, *, examples: int = 32) -> None:
         How many.
     """
     pages = []
-    for run in runs:
-        shape = _shape(run)
+    for run, words in zip(runs, _abouts(runs), strict=True):
+        _shape(run)
         with _naming(run):
             both = shown.reconstructed(run.trained, examples)
-        (x, notes), (x_hat, _) = (shown.as_seen(values.reshape(-1, *shape), shape) for values in both)
-        pages.append(figures.reconstruction(x, x_hat, title=" · ".join(["Reconstruction", _about(run), *notes])))
+        pages.append(pictures.reconstruction(run.experiment.dataset, both, words))
     save(pages, file)
 
 
@@ -141,15 +137,15 @@ def latents(runs: Runs, file: Path, *, examples: int = 2000, seed: int = 0) -> N
     examples, seed : int
         How many, spread over the test set, and the seed of t-SNE.
     """
-    maps = []
+    maps, labels = [], _labels(runs)
     for run in runs:
         _check_data(run)
-        codes, labels = shown.coded(run.trained, examples)
+        codes, classes = shown.coded(run.trained, examples)
         with _naming(run):
-            maps.append(latent_map.flatten(codes, labels, run.experiment.dataset.class_names, seed))
+            maps.append(latent_map.flatten(codes, classes, run.experiment.dataset.class_names, seed))
     count = " and ".join(dict.fromkeys(f"{len(found.pca):,}" for found in maps))
-    title, notes = _headed(f"Codes of {count} test examples", runs)
-    latent_map.latent_map(maps, file, title=title, names=_labels(runs), notes=notes)
+    title, notes = _headed(f"Codes of {count} test examples", runs, _abouts(runs))
+    latent_map.latent_map(maps, file, title=title, names=labels, notes=notes)
 
 
 def curves(runs: Runs, file: Path, *, scores: Sequence[str] = ()) -> None:
@@ -169,30 +165,64 @@ def curves(runs: Runs, file: Path, *, scores: Sequence[str] = ()) -> None:
         kept = {name: column[rows] for name, column in table.items()}
         tables.append(kept | {"samples": kept.get("samples", np.empty(0))})
     named = dict(zip(_labels(runs), tables, strict=True))
-    title, notes = _headed("Training", runs)
-    training.curves(named, file, title=title, notes=notes, scores=scores)
+    title, notes = _headed("Training", runs, _abouts(runs))
+    training.curves(named, file, title=title, notes=notes, scores=scores, remarks=_units(runs))
 
 
-def scorecard(runs: Runs, file: Path) -> None:
-    """Draw each run's newest scorecard, as far as the checkpoint that the run is opened at."""
-    cards = [_scorecard(run) for run in runs]
-    named = dict(zip(_labels(runs), (card.scores for card in cards), strict=True))
+def scorecard(runs: Runs, file: Path, *, results: Path | None = None) -> None:
+    """Draw each run's newest scorecard, as far as the checkpoint that the run is opened at.
+
+    Of several at one step, which differ in their protocol, it is the one that was written last.
+
+    Parameters
+    ----------
+    runs, file
+        As for `strips`.
+    results : Path, optional
+        Another folder of evaluations, as ``acaikit eval --out`` fills it.
+    """
+    found = [_scorecards(run, results) for run in runs]
+    cards = [same[-1] for same in found]
     if len({card.protocol_sha256 for card in cards}) > 1:
         warnings.warn("the scorecards were measured under different protocols", EvaluationWarning, stacklevel=2)
-    steps = " and ".join(dict.fromkeys(f"{card.step:,}" for card in cards))
-    title, notes = _headed(f"Scorecard at step {steps}", runs)
-    scorecard_plot.scorecard(named, file, title=title, notes=notes)
+    labels = _labels(runs)
+    words = [f"{name} · step {card.step:,}" for name, card in zip(_names(runs), cards, strict=True)]
+    title, notes = _headed("Scorecard", runs, words)
+    measured: dict[str, list[str]] = defaultdict(list)
+    for label, same in zip(labels, found, strict=True):
+        measured[_protocol(same)].append(label)
+    notes += [f"Protocol {protocol}: {', '.join(of)}" for protocol, of in measured.items()]
+    paths = [path for card in cards for path in card.protocol.get("paths", ())]
+    named = dict(zip(labels, (card.scores for card in cards), strict=True))
+    order = [path if isinstance(path, str) else path["path"] for path in paths]
+    scorecard_plot.scorecard(named, file, title=title, notes=notes, paths=order)
 
 
-def _scorecard(run: OpenRun) -> Evaluation:
-    """Return the newest scorecard as far as the checkpoint."""
-    broken: list[str] = []
-    found = [e for e in read_evaluations(run.directory.eval, broken.append) if e.name == "scorecard"]
-    there = [e for e in found if e.step <= run.step]
-    if not there:
-        remedy = f"{run.path} has no scorecard up to step {run.step}: make one with acaikit eval --scorecard {run.path}"
-        raise UserError("\n".join([remedy, *broken]))
-    return max(there, key=lambda e: e.step)
+def _scorecards(run: OpenRun, results: Path | None) -> list[Evaluation]:
+    """Return the run's scorecards of the newest step as far as the checkpoint, in the order they were written in."""
+    places = [run.directory, *([RunDir(results / run.path.resolve().name)] if results is not None else [])]
+    found: list[tuple[int, int, Evaluation]] = []
+    for file in (file for place in places for file in sorted(place.eval.glob("scorecard-*.h5"))):
+        try:
+            card = read_evaluation(file)
+        except RunError as error:
+            warnings.warn(str(error), EvaluationWarning, stacklevel=3)
+            continue
+        if card.name == "scorecard" and card.run_id == run.info["run_id"] and card.step <= run.step:
+            found.append((card.step, file.stat().st_mtime_ns, card))
+    if not found:
+        raise UserError(
+            f"{run.path} has no scorecard up to step {run.step}: make one with acaikit eval --scorecard {run.path}, or "
+            f"say with --results where acaikit eval --out put it"
+        )
+    found.sort(key=lambda entry: entry[:2])
+    return [card for step, _, card in found if step == found[-1][0]]
+
+
+def _protocol(cards: Sequence[Evaluation]) -> str:
+    """Return the hash of the last card's protocol, and say which others its step was measured under before."""
+    last, *others = dict.fromkeys(card.protocol_sha256[:SHORT] for card in reversed(cards))
+    return f"{last} (written after {' and '.join(others)})" if others else last
 
 
 def _check_data(run: OpenRun) -> None:
@@ -228,44 +258,39 @@ def _naming(run: OpenRun) -> Iterator[None]:
         raise EvaluationError(f"{run.path}: {error}") from None
 
 
-def _name(run: OpenRun) -> str:
-    return run.path.resolve().name
-
-
-def _about(run: OpenRun) -> str:
-    return f"{_name(run)} · {run.samples:,} samples"
+def _names(runs: Runs) -> list[str]:
+    """Return what the runs are called, all different."""
+    return names([run.path for run in runs])
 
 
 def _labels(runs: Runs) -> list[str]:
-    """Return what the runs are called beside each other, all different; two of one name by their folders too."""
-    names = [_name(run) for run in runs]
-    if len(set(names)) < len(names):
-        names = [str(run.path) for run in runs]
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise UserError(f"{' and '.join(twice)} can be drawn only once in a figure")
-    return short_names(names)
+    """Return what the runs are called beside each other, in short."""
+    return short_names(_names(runs))
 
 
-def _key(labels: Sequence[str], runs: Runs) -> list[str]:
+def _abouts(runs: Runs) -> list[str]:
+    return [about(name, run.samples) for name, run in zip(_names(runs), runs, strict=True)]
+
+
+def _key(runs: Runs, words: Sequence[str]) -> list[str]:
     """Return a line for each run that says what its label stands for."""
-    return [f"{label}: {_about(run)}" for label, run in zip(labels, runs, strict=True)]
+    return [f"{label}: {told}" for label, told in zip(_labels(runs), words, strict=True)]
 
 
-def _headed(what: str, runs: Runs) -> tuple[str, list[str]]:
-    """Return a heading, and the notes that say which runs it speaks of where there are several."""
+def _headed(what: str, runs: Runs, words: Sequence[str]) -> tuple[str, list[str]]:
+    """Return a heading that tells the words of a run; of several their labels, and notes with the words of each."""
     if len(runs) == 1:
-        return f"{what} · {_about(runs[0])}", []
-    labels = _labels(runs)
-    return f"{what} · {', '.join(labels)}", _key(labels, runs)
+        return f"{what} · {words[0]}", []
+    return f"{what} · {', '.join(_labels(runs))}", _key(runs, words)
 
 
-def _joined(run: OpenRun, chosen: NDArray[np.int64]) -> list[str]:
-    """Return the classes of the examples of each pair, "4 → 7", or their positions where there are no labels."""
-    labels, names = run.experiment.dataset.test().labels, run.experiment.dataset.class_names
-    if labels is None:
-        return [f"{i:,} → {j:,}" for i, j in chosen]
-    called = [[names[k] if k < len(names) else str(k) for k in pair] for pair in labels.cpu()[chosen].tolist()]
-    return [f"{shorten(first, 12)} → {shorten(second, 12)}" for first, second in called]
+def _units(runs: Runs) -> dict[str, str]:
+    """Return a remark on the loss that each likelihood has in its own unit, where the runs' likelihoods differ."""
+    used = [type(run.experiment.likelihood).__name__ for run in runs]
+    if len(set(used)) == 1:
+        return {}
+    told = ", ".join(f"{label} {name}" for label, name in zip(_labels(runs), used, strict=True))
+    return {"loss/reconstruction": f"In the unit of each run's own likelihood, not to be compared: {told}."}
 
 
 KINDS = {draw.__name__: draw for draw in (strips, interpolation, samples, reconstruction, latents, curves, scorecard)}

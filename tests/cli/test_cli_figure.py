@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from acaikit.artifacts.evaluations import write_evaluation
+from acaikit.artifacts.evaluations import protocol_hash, write_evaluation
 from acaikit.runs.opened import open_run
 
 KINDS = ("strips", "interpolation", "samples", "reconstruction", "latents", "curves", "scorecard")
@@ -53,18 +55,20 @@ def test_the_file_is_named_after_the_kind(acaikit, finished: Path) -> None:
     ("words", "said"),
     [
         (["curves", "-o", "a.jpg"], "a figure's name ends in .png, .pdf or .svg"),
-        (["curves", "-o", "nowhere/a.png"], "nowhere/a.png can't be written"),
+        (["curves", "-o", "nowhere/a.png"], "nowhere/a.png can't be written: there is no folder nowhere"),
         (["curves", "--pairs", "2"], "--pairs goes with strips and interpolation, not with curves"),
         (["curves", "--scores", "zzz"], "no run has measured zzz; there are:"),
-        (["scorecard"], "make one with acaikit eval --scorecard finished"),
+        (["scorecard"], "make one with acaikit eval --scorecard finished, or say with --results where"),
+        (["curves", "--results", "."], "--results goes with scorecard, not with curves"),
         (["strips", "--pair", "0", "16"], "numbered from 0 to 15"),
         (["strips", "--path", "zzz"], "zzz"),
         (["latents", "--examples", "2"], "finished: a map needs three codes or more"),
         (["curves", "--step", "3"], "no checkpoint of step 3; those kept: 2, 4"),
-        (["strips", "finished"], "can be drawn only once"),
+        *[([kind, "../work/finished"], "finished is given more than once") for kind in KINDS],
     ],
 )
-def test_mistakes_are_one_message(acaikit, finished: Path, words: list[str], said: str) -> None:
+def test_mistakes_are_one_message(acaikit, request, words: list[str], said: str) -> None:
+    finished = request.getfixturevalue("carded" if "more than once" in said else "finished")
     assert said in acaikit("figure", words[0], finished, *words[1:], code=2).err
     assert not list(Path().glob("*.png"))
 
@@ -88,6 +92,89 @@ def test_the_scorecard_is_the_newest_up_to_the_step(acaikit, carded: Path) -> No
     new, old, newest = (Path(f"{name}.svg").read_bytes() for name in ("new", "old", "newest"))
     assert newest == new != old
     assert b"0.250" in old and b"0.500" in new  # matplotlib writes the words of an SVG beside their outlines
+
+
+def card(folder: Path, run_id: str, step: int, value: float, neighbours: int = 9, age: int = 0) -> str:
+    """Write a scorecard that is `age` seconds old; return the hash of its protocol."""
+    protocol = {"neighbours": neighbours, "paths": ["slerp", {"path": "Geodesic"}, "lerp"]}
+    scores = {f"headline/{path}": value for path in ("lerp", "slerp", "Geodesic")}
+    file = write_evaluation(folder / "eval", "scorecard", step, run_id, scores, protocol, {})
+    os.utime(file, (1e9 - age, 1e9 - age))
+    return protocol_hash(protocol)[:8]
+
+
+def words(file: str) -> list[str]:
+    """What matplotlib wrote in an SVG, which it keeps beside the outlines."""
+    return re.findall(r"<!-- (.*?) -->", Path(file).read_text())
+
+
+def test_a_scorecard_is_of_this_run_and_the_last_of_its_step(acaikit, finished: Path) -> None:
+    run_id = open_run(finished).info["run_id"]
+    card(finished, "another", 4, 0.111, neighbours=1)
+    first = card(finished, run_id, 4, 0.222, neighbours=2, age=10)
+    last = card(finished, run_id, 4, 0.333, neighbours=3, age=5)
+    card(finished, run_id, 2, 0.444, neighbours=4)
+    acaikit("figure", "scorecard", finished, "-o", "a.svg")
+    told = words("a.svg")
+    assert {"Scorecard · finished · step 4", f"Protocol {last} (written after {first}): finished"} <= set(told)
+    assert [told.count(value) for value in ("0.111", "0.222", "0.333", "0.444")] == [0, 0, 3, 0]
+    assert [word for word in told if word in ("lerp", "slerp", "Geodesic")][:3] == ["slerp", "Geodesic", "lerp"]
+    Path("out/finished").mkdir(parents=True)
+    newest = card(Path("out/finished"), run_id, 4, 0.555, neighbours=2)
+    acaikit("figure", "scorecard", finished, "--results", "out", "-o", "b.svg")
+    assert words("b.svg").count("0.555") == 3
+    assert f"Protocol {newest} (written after {last}): finished" in words("b.svg")
+
+
+def test_scorecards_of_other_steps_and_protocols_are_told_apart(acaikit, finished: Path) -> None:
+    run_id = open_run(finished).info["run_id"]
+    shutil.copytree(finished, "other")
+    one, two = card(finished, run_id, 4, 0.5, neighbours=2), card(Path("other"), run_id, 2, 0.6, neighbours=3)
+    (finished / "eval" / "scorecard-000000004-broken00.h5").write_bytes(b"no")
+    ran = acaikit("figure", "scorecard", finished, "other", "-o", "a.svg")
+    assert "measured under different protocols" in ran.err
+    assert "scorecard-000000004-broken00.h5" in ran.err
+    expected = {
+        "Scorecard · finished, other",
+        "finished: finished · step 4",
+        "other: other · step 2",
+        f"Protocol {one}: finished",
+        f"Protocol {two}: other",
+    }
+    assert expected <= set(words("a.svg"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_of_one_name_are_told_apart(acaikit, carded: Path, kind: str) -> None:
+    shutil.copytree(carded, "again/finished")
+    acaikit("figure", kind, carded, "again/finished", "-o", "a.svg", "-q")
+    told = " ".join(words("a.svg"))
+    assert "work/finished" in told and "again/finished" in told
+
+
+def test_a_run_in_the_working_directory_has_its_name(acaikit, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    acaikit("figure", "interpolation", ".", "-o", "a.svg", "-q")
+    assert "Interpolation (lerp) · finished · 256 samples" in words("a.svg")
+
+
+def test_losses_in_different_units_are_marked(acaikit, finished: Path, tiny: list[str]) -> None:
+    acaikit("run", "quickstart", *tiny, "--set", "Experiment.likelihood=@Bernoulli()", "--dir", "nats", "--quiet")
+    for scores, marked in ((["--scores", "loss/*"], True), (["--scores", "probe/*"], False), ([], True)):
+        acaikit("figure", "curves", finished, "nats", *scores, "-o", "a.svg", "-q")
+        told = words("a.svg")
+        assert ("loss/reconstruction *" in told) == marked
+        assert any("own likelihood" in word and "finished MSE, nats Bernoulli" in word for word in told) == marked
+    acaikit("figure", "curves", "nats", "-o", "a.svg", "-q")
+    assert "loss/reconstruction" in words("a.svg")
+
+
+def test_a_figure_that_cannot_be_written_costs_nothing(acaikit, finished: Path, monkeypatch) -> None:
+    from acaikit.runs import opened
+
+    monkeypatch.setattr(opened, "OpenRun", lambda *args: pytest.fail("opened"))
+    Path("closed").mkdir(mode=0o555)  # counts for root too
+    assert "is read-only" in acaikit("figure", "latents", finished, "-o", "closed/a.png", code=2).err
 
 
 def test_a_run_that_diverged(acaikit, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,39 +115,113 @@ def test_what_curves_cannot_draw(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_remark_on_a_column_stands_below_where_it_is_drawn(seen: list[Figure], tmp_path: Path) -> None:
+    x = np.arange(4.0)
+    for scores in ((), ("t",)):
+        curves(
+            {"a": {"samples": x, "s": x, "t": x}}, tmp_path / "a.png", title="t", scores=scores, remarks={"s": "So."}
+        )
+    both, other = seen
+    assert (list(panels(both)), both.get_supxlabel()) == (["s *", "t"], "* So.")
+    assert (list(panels(other)), other.get_supxlabel()) == (["t"], "")
+
+
 CARD = {
     **{f"headline/{column}": value for column, value in {"lerp": 0.5, "collapsed": 0.1, "slerp": np.nan}.items()},
     **{"headline/cross_dissolve": 0.3, "headline/perfect": 0.9, "other/lerp": 4.0, "ends/lerp": 0.2},
+    **{"middle/lerp": 0.1, "nearest_ratio/lerp": 1.2, "doubt_ACAI/lerp": 0.5, "endpoint_error_deg/lerp": 3.0},
 }
+HEADINGS = ["headline ↑", "ends ↑", "middle ↑", "doubt ACAI ↓", "nearest ratio → 1", "endpoint error deg ↓", "other"]
 
 
-def marks(axes: Axes) -> dict[float, float]:
-    lines = [line for line in axes.lines if line.get_marker() not in ("None", None, "")]
-    points = np.concatenate([np.stack(line.get_data(), 1) for line in lines])
-    return {round(float(y), 6): float(x) for x, y in points if np.isfinite(x)}
+def dots(axes: Axes) -> list[tuple[float, float]]:
+    """Height and value of each mark, from top to bottom."""
+    found = [line.get_data() for line in axes.lines if line.get_marker() not in ("None", None, "")]
+    return sorted((round(float(np.squeeze(y)), 6), float(np.squeeze(x))) for x, y in found)
 
 
 def test_a_scorecard_has_a_line_for_each_path_and_the_counterfeits_below(seen: list[Figure], tmp_path: Path) -> None:
     scorecard({"a": CARD}, tmp_path / "a.png", title="t")
     found = panels(seen[0])
-    assert list(found) == ["headline", "ends", "other"]
-    called = [label.get_text() for label in found["headline"].get_yticklabels()]
+    assert list(found) == HEADINGS
+    large = found["headline ↑"]
+    called = [label.get_text() for label in large.get_yticklabels()]
     assert called == ["lerp", "slerp", "cross dissolve", "collapsed", "perfect"]
-    assert marks(found["headline"]) == {0: 0.5, 2: 0.3, 3: 0.1, 4: 0.9}
-    assert marks(found["other"]) == {0: 4.0}
-    assert texts(found["headline"]) == ["0.500", "not defined", "0.300", "0.100", "0.900"]
-    (floor,) = found["headline"].patches
-    assert floor.get_extents().x1 == pytest.approx(found["headline"].transData.transform((0.3, 0))[0])
+    assert dots(large) == [(0, 0.5), (2, 0.3), (3, 0.1), (4, 0.9)]
+    assert dots(found["other"]) == [(0, 4.0)]
+    assert texts(large) == ["0.500", "not defined", "0.300", "0.100", "0.900"]
+    (floor,) = large.patches
+    assert floor.get_extents().x1 == pytest.approx(large.transData.transform((0.3, 0))[0])
+    fills = {
+        round(float(line.get_ydata()[0])): line.get_markerfacecolor()
+        for line in large.lines
+        if len(line.get_ydata()) == 1
+    }
+    assert {line: fill == "white" for line, fill in fills.items()} == {0: False, 2: True, 3: True, 4: True}
+
+
+def test_paths_keep_the_order_they_were_measured_in(seen: list[Figure], tmp_path: Path) -> None:
+    names = ["slerp", "lerp", "Geodesic", "slerp_2", "zigzag", "another", "perfect", "abrupt_switch", "cross_dissolve"]
+    card = {f"headline/{name}": 0.5 for name in names}
+    scorecard({"a": card}, tmp_path / "a.png", title="t", paths=["slerp", "lerp", "slerp", "Geodesic"])
+    called = [label.get_text() for label in panels(seen[0])["headline ↑"].get_yticklabels()]
+    expected = [
+        "slerp",
+        "slerp 2",
+        "lerp",
+        "Geodesic",
+        "another",
+        "zigzag",
+        "cross dissolve",
+        "abrupt switch",
+        "perfect",
+    ]
+    assert called == expected
 
 
 def test_scorecards_of_several_runs_and_formats(seen: list[Figure], tmp_path: Path) -> None:
+    other = CARD | {"headline/lerp": 0.7, "headline/collapsed": 0.2}
     for ending in ("png", "pdf", "svg"):
         for name in "ab":
-            file = tmp_path / f"{name}.{ending}"
-            scorecard({"x": CARD, "y": {"headline/lerp": 0.7, "doubt_ACAI/lerp": -1.0}}, file, title="t")
+            scorecard({"_x": CARD, "$y": other, "z": {}}, tmp_path / f"{name}.{ending}", title="t")
         assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
-    found = panels(seen[0])
-    assert [text.get_text() for text in found["headline"].get_legend().get_texts()] == ["x", "y"]
-    assert sorted(marks(found["headline"]).values()) == [0.1, 0.3, 0.5, 0.7, 0.9]
+    large = panels(seen[0])["headline ↑"]
+    assert [text.get_text() for text in large.get_legend().get_texts()] == ["_x", "$y", "z"]
+    # What the runs agree on is marked once, on its line; where they differ, each has its place around it.
+    places = dots(large)
+    assert [value for _, value in places] == [0.5, 0.7, 0.3, 0.1, 0.2, 0.9]
+    assert [height for height, _ in places] == pytest.approx([-0.8 / 3, 0, 2, 3 - 0.8 / 3, 3, 4], abs=1e-5)
     with pytest.raises(UserError, match=re.escape("acaikit eval")):
         scorecard({"x": {}}, tmp_path / "c.png", title="t")
+
+
+@pytest.mark.parametrize(
+    ("switch", "said"), [([15, 15], "15"), ([15, 12], "12 to 15"), ([-9, -9], "-9"), ([1.5, 1.5], None)]
+)
+def test_a_counterfeit_far_away_does_not_squeeze_the_paths(
+    seen: list[Figure], tmp_path: Path, switch: list[float], said: str | None
+) -> None:
+    cards = {
+        name: {"headline/lerp": 0.5, "step_ratio/lerp": 1.1, "step_ratio/slerp": 1.3, "step_ratio/abrupt_switch": value}
+        for name, value in zip("ab", switch, strict=True)
+    }
+    scorecard(cards, tmp_path / "a.png", title="t")
+    axes = panels(seen[0])["step ratio ↓"]
+    low, high = axes.get_xlim()
+    assert (texts(axes) == [said]) == (said is not None)
+    assert high - low < (0.5 if said else 1)
+    (mark,) = [line for line in axes.lines if line.get_ydata()[0] == 2]
+    x, _ = mark.get_transform().transform((mark.get_xdata()[0], 2))
+    edges = axes.get_window_extent()
+    expected = {"15": edges.x1, "12 to 15": edges.x1, "-9": edges.x0, None: axes.transData.transform((1.5, 2))[0]}
+    assert x == pytest.approx(expected[said])
+    assert mark.get_marker() == {edges.x1: ">", edges.x0: "<"}.get(expected[said], "o")
+
+
+def test_decades_of_a_score_are_on_a_log_axis_with_nothing_at_the_edge(seen: list[Figure], tmp_path: Path) -> None:
+    columns = {"lerp": 1e-4, "slerp": 2e-4, "perfect": 2e-7, "cross_dissolve": 6e-3}
+    card = {"headline/lerp": 0.5, **{f"mean_distance/{column}": value for column, value in columns.items()}}
+    scorecard({"a": card}, tmp_path / "a.png", title="t")
+    axes = panels(seen[0])["mean distance ↓"]
+    assert axes.get_xscale() == "log"
+    assert dots(axes) == [(0, 1e-4), (1, 2e-4), (2, 6e-3), (3, 2e-7)]

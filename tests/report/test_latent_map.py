@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.spatial.distance import pdist
 
 from acaikit.errors import EvaluationError
-from acaikit.report.latent_map import MARKS, TEN, flatten, latent_map
+from acaikit.report import charts
+from acaikit.report.latent_map import MARKS, TEN, Map, flatten, latent_map
 
 
 def codes(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -68,3 +70,47 @@ def test_maps_are_drawn_and_are_the_same_bytes(tmp_path: Path, labels: np.ndarra
 
 def test_twenty_classes_look_different() -> None:
     assert len({(TEN[i % 10], MARKS[(i + i // 10) % len(MARKS)]) for i in range(20)}) == 20
+
+
+@pytest.fixture
+def panels(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were written."""
+    found: list[Figure] = []
+    save = charts.output.save
+    monkeypatch.setattr(charts.output, "save", lambda figure, file: (found.append(figure), save(figure, file)))
+    return found
+
+
+def made(flat: np.ndarray, labels: np.ndarray, *names: str) -> Map:
+    return Map(flat, flat[:, ::-1], np.array([0.5, 0.2]), 30.0, labels, names)
+
+
+def test_a_class_is_named_in_its_thick(panels: list[Figure], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    # One class in two heaps, whose median is where the other class is; and one of a single code.
+    heaps = np.concatenate([rng.normal((-50, 0), 1, (40, 2)), rng.normal((50, 0), 3, (41, 2))])
+    flat = np.concatenate([heaps, rng.normal(size=(30, 2)), [[0, 30]]])
+    labels = np.repeat([0, 1, 2], [81, 30, 1])
+    latent_map([made(flat, labels, "torn", "whole", "_one$")], tmp_path / "a.png", title="t", names=["r"])
+    for panel, shown in zip(panels[0].axes, (flat, flat[:, ::-1]), strict=True):
+        torn, whole, one = (np.array(text.get_position()) for text in panel.texts)
+        assert [text.get_text() for text in panel.texts] == ["torn", "whole", "_one$"]
+        assert (shown[:40] == torn).all(1).any()
+        assert (shown[81:111] == whole).all(1).any()
+        np.testing.assert_array_equal(one, shown[-1])
+        reach = [np.sort(np.linalg.norm(shown[:81] - p, axis=1))[20] for p in shown[:81]]
+        np.testing.assert_array_equal(torn, shown[np.argmin(reach)])
+
+
+@pytest.mark.parametrize(("classes", "legend"), [(1, True), (12, True), (13, False)])
+def test_few_classes_have_a_legend(panels: list[Figure], tmp_path: Path, classes: int, legend: bool) -> None:
+    flat, labels = codes(39, 2).astype(float), np.arange(39) % classes
+    latent_map([made(flat, labels, "_zero", "$one")] * 2, tmp_path / "a.svg", title="t", names=["r", "s"])
+    for panel in panels[0].axes[1::2]:
+        found = panel.get_legend()
+        assert (found is not None) == legend
+        if legend:
+            called = [text.get_text() for text in found.get_texts()]
+            assert called == ["_zero", "$one", *map(str, range(2, 12))][:classes]
+            looks = [(line.get_color(), line.get_marker()) for line in found.get_lines()]
+            assert looks == [(TEN[i % 10], MARKS[(i + i // 10) % len(MARKS)]) for i in range(classes)]

@@ -110,6 +110,20 @@ def test_pages_stand_below_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", ".png", "a.png.gz"])
 def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match=r"\.png, \.pdf or \.svg"):
-        output.save(Figure(), tmp_path / name)
+    for refuse in (lambda: output.save(Figure(), tmp_path / name), lambda: output.check(tmp_path / name)):
+        with pytest.raises(UserError, match=r"\.png, \.pdf or \.svg"):
+            refuse()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_is_said_before(tmp_path: Path) -> None:
+    output.check(tmp_path / "a.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "closed").mkdir(mode=0o555)  # counts for root too
+    for name, said in (
+        ("no/a.png", "there is no folder"),
+        ("folder.png", "is a folder"),
+        ("closed/a.png", "read-only"),
+    ):
+        with pytest.raises(UserError, match=f"{name} can't be written.*{said}"):
+            output.check(tmp_path / name)

@@ -54,7 +54,7 @@ def test_words_stand_outside_the_tiles_and_the_page_grows_for_them(tmp_path: Pat
     page = Page(68, 4 * 68)
     page.row(tiles("x", squares), range(4), 0)
     alone = drawn(page, tmp_path)
-    page.title("A title that is a good deal wider than the four tiles below it")
+    page.title("A title")
     page.name("$name$", 34)
     page.note("", "One paragraph of more words than fit into a line.", "Another.")
     whole = drawn(page, tmp_path)
@@ -68,3 +68,19 @@ def test_words_stand_outside_the_tiles_and_the_page_grows_for_them(tmp_path: Pat
     border = np.ones(whole.shape[:2], bool)
     border[MARGIN - 1 : 1 - MARGIN, MARGIN - 1 : 1 - MARGIN] = False
     assert (whole[border] == 255).all()
+
+
+@pytest.mark.parametrize("tiles_in_row", [8, 16])
+def test_a_long_title_is_wrapped_to_the_tiles(tmp_path: Path, squares: np.ndarray, tiles_in_row: int) -> None:
+    title = "Samples from a Gaussian fitted to the latents · somerun-256-s0 · 16,777,216 samples"
+    plain = Page(68, tiles_in_row * 68)
+    plain.row(tiles("x", squares), [0] * tiles_in_row, 0)
+    high, wide = drawn(plain, tmp_path).shape[:2]
+    plain = Page(68, tiles_in_row * 68)
+    plain.row(tiles("x", squares), [0] * tiles_in_row, 0)
+    plain.title(title)
+    titled = drawn(plain, tmp_path)
+    assert titled.shape[1] <= 1.05 * wide
+    rows = (titled[: titled.shape[0] - high + MARGIN] < 128).any((1, 2))
+    lines = (np.diff(rows.astype(int)) == 1).sum()
+    assert lines == {8: 3, 16: 2}[tiles_in_row]

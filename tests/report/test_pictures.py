@@ -16,7 +16,7 @@ from acaikit.evaluators.base import Trained
 from acaikit.experiment import Experiment
 from acaikit.nets import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from acaikit.report import figures
-from acaikit.report.pictures import draw, preview
+from acaikit.report.pictures import draw, draw_paths, preview
 
 
 class Noise(Dataset):
@@ -44,8 +44,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     """What was handed over to be drawn of a run."""
     calls: list[SimpleNamespace] = []
 
-    def record(*arrays: object, title: str) -> SimpleNamespace:
-        calls.append(SimpleNamespace(arrays=arrays, title=title))
+    def record(*arrays: object, title: str, labels: object = None) -> SimpleNamespace:
+        calls.append(SimpleNamespace(arrays=arrays, title=title, labels=labels))
         return SimpleNamespace(save=lambda file: None)
 
     monkeypatch.setattr(figures, "interpolation", record)
@@ -89,6 +89,11 @@ def test_the_pictures_show_what_the_evaluators_find(
         paths, both = own.evaluate(run).arrays["paths"], Reconstruction().evaluate(run).arrays
     assert [call.title for call in drawn] == ["Interpolation (slerp) · a run", "Reconstruction · a run"]
     np.testing.assert_array_equal(drawn[0].arrays[0], paths)
+    assert drawn[0].labels == ["0 → 1,799", "600 → 2,399", "1,200 → 2,999"]
+    ends = run.dataset.test().data[torch.tensor([[0, 1799], [600, 2399], [1200, 2999]])]
+    with torch.no_grad():
+        expected = torch.stack([run.model.reconstruct(ends[:, i]) for i in (0, 1)], 1)
+    np.testing.assert_allclose(drawn[0].arrays[0][:, [0, -1]], expected, atol=1e-5)
     np.testing.assert_array_equal(drawn[1].arrays[0], both["originals"])
     np.testing.assert_array_equal(drawn[1].arrays[1], both["reconstructions"])
     assert run.model.training
@@ -122,6 +127,23 @@ def test_a_model_that_diverged(tmp_path: Path) -> None:
         next(broken.model.decoder.parameters()).fill_(float("nan"))
     assert draw(broken, tmp_path / "figures", "") == []
     assert not (tmp_path / "figures").exists()
+
+
+def test_paths_that_were_decoded_are_drawn_as_they_are(drawn: list[SimpleNamespace], tmp_path: Path) -> None:
+    lines = Lines(8, 8, test_size=20)
+    paths = np.random.default_rng(0).uniform(-1, 1, (3, 5, 1, 8, 8)).astype(np.float32)
+    files = draw_paths(lines, Interpolation(pairs=3, steps=5, path="slerp"), paths, tmp_path / "figures", "a run")
+    assert files == [tmp_path / "figures" / "interpolation.png"]
+    (call,) = drawn
+    np.testing.assert_array_equal(call.arrays[0], paths)
+    labels = lines.test().labels
+    pairs = [(0, 11), (4, 15), (8, 19)]
+    assert call.labels == [f"{labels[pair[0]]} → {labels[pair[1]]}" for pair in pairs]
+    assert call.title == "Interpolation (slerp) · a run"
+    paths[0, 0] = np.nan
+    assert draw_paths(lines, Interpolation(pairs=3), paths, tmp_path / "none", "a run") == []
+    assert draw_paths(Noise(1, 2, 8, 8), Interpolation(), np.zeros((8, 16, 1, 2, 8, 8)), tmp_path / "none", "") == []
+    assert not (tmp_path / "none").exists()
 
 
 class Numbered(Dataset):

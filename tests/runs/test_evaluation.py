@@ -66,7 +66,7 @@ def test_pictures_come_with_the_paths_alone(tmp_path: Path, recipe: Recipe, trai
     assert len(measure(run, ProbeAccuracy(), place, pytest.fail).files) == 1
     assert not (tmp_path / "run" / "figures").exists()
     names = [file.name for file in measure(run, Interpolation(), place, pytest.fail).files[1:]]
-    assert names == ["interpolation.png", "reconstruction.png"]
+    assert names == ["interpolation.png"]
 
 
 def test_what_is_measured_must_fit(tmp_path: Path, recipe: Recipe, train: Train) -> None:
