@@ -1,7 +1,7 @@
 """What the rows of the scorecard are, for whoever prints or draws them.
 
 A dissolve is the straight line between two images, and the shortest way. The geodesic of the pull-back metric, which is
-the shortest way that the decoder can go, tends to it: best in ``length_ratio``, 0 in ``middle``.
+the shortest way that the decoder can go, tends to it: near 1 in ``length_ratio``, 0 in ``middle``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """What a score is: which direction is better ("higher", "lower", or nearer to "one"), and its meaning in a line."""
+    """What a score is: which direction is better, and its meaning in a line.
+
+    `better` is "higher", "lower", nearer to "one", or "neither".
+    """
 
     better: str
     meaning: str
@@ -24,7 +27,7 @@ ROWS = {
     "endpoint_mse": Row("lower", "squared error of the ends per element, at least 0"),
     "monotonicity": Row("higher", "share of steps away from one true end and towards the other, in [0, 1]"),
     "length_ratio": Row(
-        "lower",
+        "neither",
         "length over the straight distance of the decoded ends, from 1, which is a dissolve; geodesics tend to it",
     ),
     "step_ratio": Row("lower", "largest over mean step, from 1, which is even, to N - 1, which is a jump"),

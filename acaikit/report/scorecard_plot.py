@@ -29,7 +29,7 @@ REFERENCE: dict[str, Any] = {
     "markerfacecolor": "white",
     "markeredgewidth": 0.9,
 }
-BETTER = {"higher": "↑", "lower": "↓", "one": "→ 1"}
+BETTER = {"higher": " ↑", "lower": " ↓", "one": " → 1", "neither": ""}
 ACROSS = 3
 FAR = 3
 """A counterfeit is marked at the edge if it lies farther than this many times the others' range from them."""
@@ -110,7 +110,7 @@ def _meaning(name: str) -> tuple[int, str]:
 
 def _heading(name: str) -> str:
     row = _row(name)
-    return " ".join([*name.split("_"), *([BETTER[row.better]] if row is not None else [])])
+    return name.replace("_", " ") + (BETTER[row.better] if row is not None else "")
 
 
 def _group(column: str) -> int:

@@ -279,7 +279,7 @@ def test_columns_and_rows_in_order() -> None:
     rows = list(dict.fromkeys(name.split("/")[0] for name in names))
     assert rows == [row for row in ROWS if row in rows] and len(names) == 6 * len(rows)
     for row in dict.fromkeys(name.split("/")[0] for name in measured("disc").scores):
-        assert about(row).better in ("higher", "lower", "one") and about(row).meaning
+        assert about(row).better in ("higher", "lower", "one", "neither") and about(row).meaning
     assert about("doubt_ACAI") == ROWS["doubt"] and about("endpoint_error_px") == ROWS["endpoint_error"]
     with pytest.raises(KeyError):
         about("nothing")
