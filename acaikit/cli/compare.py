@@ -107,6 +107,7 @@ def _plain(found: Comparison, notes: list[str]) -> dict[str, Any]:
             }
             for score in found.scores
         ],
+        "protocols": {score.protocol_sha256: dict(score.protocol) for score in found.scores},
         "notes": notes,
     }
 

@@ -10,7 +10,7 @@ import typer
 
 from acaikit.cli import options
 from acaikit.cli.terminal import fail, out, print_json, say
-from acaikit.errors import EvaluationError, UserError
+from acaikit.errors import UserError
 
 if TYPE_CHECKING:
     from acaikit.evaluators.base import Evaluator
@@ -157,7 +157,7 @@ def _measure(
     for evaluator in evaluators:
         try:
             measured = measure(run, evaluator, place, say)
-        except EvaluationError as error:
+        except UserError as error:
             fail(f"{evaluator.key} can't be measured: {error}")
             faults[evaluator.key] = str(error)
             continue

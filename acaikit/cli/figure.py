@@ -70,10 +70,7 @@ def figure(
         list[str] | None,
         typer.Option(metavar="NAME", help="Columns of the curves, such as 'loss/*'; may be repeated."),
     ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Look for evaluations here too: where acaikit eval --out put them."),
-    ] = None,
+    results: options.Results = None,
     step: Annotated[int | None, typer.Option(min=0, help="Which checkpoint.", show_default="the newest")] = None,
     data_dir: options.DataDir = None,
     device: options.Device = options.DeviceName.auto,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,17 +10,17 @@ from acaikit.cli import options
 from acaikit.cli.data import Name, make
 from acaikit.cli.evaluate import Protocol, With
 from acaikit.cli.terminal import fail, out, print_json, say
-from acaikit.errors import EvaluationError
+from acaikit.errors import UserError
 from acaikit.registry import find
-
-if TYPE_CHECKING:
-    pass
 
 PROBE = (
     "Its probe is a single layer, trained by Adam in tandem with an autoencoder; this one is a logistic regression, "
     "trained until it converges."
 )
-CLUSTERING = "It is taken from another paper, whose protocol is not known; pixels are clustered here without whitening."
+CLUSTERING = (
+    "It is taken from another paper, whose protocol is not known; here the data are clustered without whitening unless "
+    "--set KMeans.whitened says so."
+)
 ANOTHER = {"linear_probe": PROBE, "kmeans": CLUSTERING, "kmeans_strict": CLUSTERING}
 
 Parameters = Annotated[
@@ -83,7 +83,7 @@ def reference(
     for evaluator in evaluators:
         try:
             scores = measure_raw(dataset, evaluator).scores
-        except EvaluationError as error:
+        except UserError as error:
             fail(f"{evaluator.key} can't be measured: {error}")
             told["faults"][evaluator.key] = str(error)
             continue

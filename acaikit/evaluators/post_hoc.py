@@ -88,8 +88,8 @@ class PostHocProbe(OfCodes):
         Result
             ``accuracy`` on the test set, the mean over seeds, and the ends of its 95 % interval, ``accuracy_low`` and
             ``accuracy_high``; ``held_out_accuracy``, the mean over seeds; all in percent. The setting that was chosen,
-            the median over seeds (the lower
-            of two). Arrays: predictions, labels int64 ``[M]``, and the settings chosen, float64 ``[S]``.
+            the median over seeds (of two the lower). Arrays: predictions, labels int64 ``[M]``, and the settings,
+            float64 ``[S]``.
         """
         mean, low, high = interval(predictions == codes.test_labels, seed=0)
         scores = {"accuracy": mean, "accuracy_low": low, "accuracy_high": high}

@@ -10,12 +10,12 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from acaikit.errors import UserError
-from acaikit.registry import load
+from acaikit.registry import load, parts
 
 Path = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -40,7 +40,14 @@ class ModelPath(ABC):
     """A path that depends on the model: on what latents decode to, or on where the data's latents lie.
 
     Its public attributes are its parameters, which are stored beside whatever is measured along it.
+
+    Attributes
+    ----------
+    version : int
+        To be raised when the path changes though its parameters don't.
     """
+
+    version: ClassVar[int] = 1
 
     @abstractmethod
     def over(self, landscape: Landscape) -> Path:
@@ -73,8 +80,13 @@ def described(path: AnyPath) -> Any:
     found = _made(path)
     if isinstance(found, ModelPath):
         parameters = {k: v for k, v in vars(found).items() if not k.startswith("_")}
-        return {"path": path if isinstance(path, str) else type(found).__name__, **parameters}
-    return path if isinstance(path, str) else f"{found.__module__}:{found.__qualname__}"
+        name = path if isinstance(path, str) else type(found).__name__
+        return {"path": name, "version": found.version, **parameters}
+    if isinstance(path, str):
+        return path
+    where = f"{found.__module__}:{found.__qualname__}"
+    names = [part.name for part in parts() if part.kind == "paths" and part.entry_point.value == where]
+    return names[0] if names else where
 
 
 def _made(path: AnyPath) -> Path | ModelPath:

@@ -17,7 +17,7 @@ from acaikit.config import build, read_bindings
 from acaikit.config.resolve import write
 from acaikit.errors import UserError
 from acaikit.registry import Part, find
-from acaikit.report.measured import MEASURED_ON, Group
+from acaikit.report.measured import MEASURED_ON, REPORTED, Group
 from acaikit.report.paper import FACTOR_SCORES, SCORES, Published, departures, parameters
 from acaikit.report.progress import number
 from acaikit.report.results import Cell, Column, Missing, Results
@@ -207,11 +207,13 @@ def _said(value: Any) -> str:
 def command(missing: Missing) -> str | None:
     """Return the command that measures what is missing as the others were; None where none can.
 
-    A score of training can't be measured afterwards, nor can one of an evaluator that is not installed or has another
-    version now, or whose parameters can't be written as bindings.
+    None can where the evaluator is not installed or has another version now, or its parameters can't be written as
+    bindings.
     """
     protocol = missing.protocol or parameters(missing.column.score)
-    wanted = json.loads(json.dumps({key: value for key, value in protocol.items() if key not in MEASURED_ON}))
+    wanted = json.loads(
+        json.dumps({key: value for key, value in protocol.items() if key not in (*MEASURED_ON, *REPORTED)})
+    )
     try:
         part = find(wanted.get("evaluator", ""), "evaluators")
     except UserError:

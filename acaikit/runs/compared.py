@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import filter as fitting
@@ -139,8 +140,11 @@ def compare(a: Sequence[Group], b: Sequence[Group], patterns: Sequence[str] = ()
             raise UserError(unknown("the two experiments have no score called", pattern, known))
     chosen = {name for pattern in patterns for name in fitting(known, pattern)} or set(plain(known))
     if not patterns and len(chosen) < len(known):
-        kinds = sorted({score.partition("/")[0] for score in set(known) - chosen})
-        notes.append(f"tables of numbers are left out; to see them: {' '.join(f'--score {kind}/*' for kind in kinds)}")
+        both = set.intersection(*({s for pair in pairs_of_runs for s in pair[side].values} for side in (0, 1)))
+        kinds = sorted({score.partition("/")[0] for score in both - chosen})
+        if kinds:
+            how = " ".join(f"--score '{kind}/*'" for kind in kinds)
+            notes.append(f"tables of numbers are left out; to see them: {how}")
     compared = _differences(pairs_of_runs, sorted(chosen), notes)
     if not compared:
         raise RunError(f"{one.name} and {two.name} have no score in common: {'; '.join(notes) or 'none was measured'}")
@@ -170,13 +174,14 @@ def _differences(
 ) -> list[Difference]:
     """Return each of `scores` that both sides have under one protocol, over the pairs in which both are defined."""
     found = []
+    alone: dict[tuple[str, str], list[str]] = defaultdict(list)
     for score in scores:
         sides = [{v.sha256: v.protocol for pair in pairs for v in pair[side].values.get(score, ())} for side in (0, 1)]
         common = sorted(sides[0].keys() & sides[1].keys())
         if sides[0] and sides[1] and not common:
             notes.append(f"{score} was measured under different protocols: not compared")
         elif not common:
-            notes.append(f"only {'A' if sides[0] else 'B'} has {score}: not compared")
+            alone["A" if sides[0] else "B", score.partition("/")[0]].append(score)
         for sha in common:
             both = {one.seed: (_value(one, score, sha), _value(two, score, sha)) for one, two in pairs}
             defined = {seed: ab for seed, ab in both.items() if np.isfinite(ab).all()}
@@ -185,6 +190,9 @@ def _differences(
             if defined:
                 a, b = ({seed: ab[side] for seed, ab in defined.items()} for side in (0, 1))
                 found.append(Difference(score, a, b, sides[0][sha]))
+    for (side, _), names in alone.items():
+        more = f" and {len(names) - 1} more" if names[1:] else ""
+        notes.append(f"only {side} has {names[0]}{more}: not compared")
     return found
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -84,17 +85,18 @@ def measure(run: OpenRun, evaluator: Evaluator, place: RunDir, say: Callable[[st
     EvaluationError
         If the evaluator doesn't fit the run, there is nothing that it can measure, or it is a plugin's and fails.
     """
-    with run.trained.evaluating():
-        found = _found(run, evaluator)
     dataset, run_id = run.experiment.dataset, run.info["run_id"]
-    protocol = evaluator.protocol | {"data": data_protocol(dataset, dataset.digests)}
     files, fault = [], None
-    try:
-        files.append(
-            write_evaluation(place.eval, evaluator.key, run.step, run_id, found.scores, protocol, found.arrays)
-        )
-    except OSError as error:
-        fault = f"the result could not be written: {error}"
+    with _telling_of_faults(evaluator):
+        with run.trained.evaluating():
+            found = _found(run, evaluator)
+        protocol = evaluator.protocol | {"data": data_protocol(dataset, dataset.digests)}
+        try:
+            files.append(
+                write_evaluation(place.eval, evaluator.key, run.step, run_id, found.scores, protocol, found.arrays)
+            )
+        except OSError as error:
+            fault = f"the result could not be written: {error}"
     if isinstance(evaluator, Interpolation):
         words = about(run.path.resolve().name, run.samples)
         try:
@@ -105,18 +107,25 @@ def measure(run: OpenRun, evaluator: Evaluator, place: RunDir, say: Callable[[st
 
 
 def _found(run: OpenRun, evaluator: Evaluator) -> Result:
-    """Return what an evaluator finds; one of a plugin's may do anything, and is told of in one line."""
+    """Return what an evaluator finds."""
+    if not evaluator.fits(run.trained):
+        dataset = type(run.experiment.dataset).__name__
+        raise EvaluationError(f"it doesn't fit this run on {dataset}: it needs {evaluator.needs}")
+    found: Any = evaluator.evaluate(run.trained)
+    if not isinstance(found, Result):
+        raise TypeError(f"evaluate returned a {type(found).__name__}, not a Result")
+    wrong = [name for name, score in found.scores.items() if not isinstance(score, Real)]
+    if wrong:
+        raise TypeError(f"the score {wrong[0]!r} is {found.scores[wrong[0]]!r}, not a number")
+    return found
+
+
+@contextmanager
+def _telling_of_faults(evaluator: Evaluator) -> Iterator[None]:
+    """Turn what an evaluator of a plugin's does wrong into one line; a fault of ours stays what it is."""
     kind = type(evaluator)
     try:
-        if not evaluator.fits(run.trained):
-            dataset = type(run.experiment.dataset).__name__
-            raise EvaluationError(f"it doesn't fit this run on {dataset}: it needs {evaluator.needs}")
-        found: Any = evaluator.evaluate(run.trained)
-        if not isinstance(found, Result):
-            raise TypeError(f"evaluate returned a {type(found).__name__}, not a Result")
-        wrong = [name for name, score in found.scores.items() if not isinstance(score, Real)]
-        if wrong:
-            raise TypeError(f"the score {wrong[0]!r} is {found.scores[wrong[0]]!r}, not a number")
+        yield
     except UserError:
         raise
     except Exception as error:
@@ -125,4 +134,3 @@ def _found(run: OpenRun, evaluator: Evaluator) -> Result:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{last.filename}:{last.lineno}"
         raise EvaluationError(f"{kind.__name__} is faulty: {type(error).__name__}: {error} ({where})") from error
-    return found

@@ -56,14 +56,15 @@ def describe(
 
 
 def data_protocol(dataset: Dataset, digests: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the protocol of a measurement says of the data.
+    """Return what the protocol of a measurement says of the data: the hash of each split, and how they are used.
 
-    The hash of each split, where the dataset has them: its path, say, is nothing that a number depends on. Else, where
-    examples are drawn or come with a library, the dataset's parameters.
+    That is the dataset's parameters, as far as it keeps them as attributes of their names and they are plain values.
+    Its path is left out: the same examples may lie anywhere.
     """
-    parameters = [name for name in inspect.signature(type(dataset)).parameters if hasattr(dataset, name)]
-    how = {"digests": dict(digests)} if digests else {name: getattr(dataset, name) for name in parameters}
-    return {"dataset": type(dataset).__name__, **how}
+    parameters = inspect.signature(type(dataset)).parameters
+    kept = {name: getattr(dataset, name, None) for name in parameters if name != "path"}
+    plain = {name: value for name, value in kept.items() if isinstance(value, bool | int | float | str | list | tuple)}
+    return {"dataset": type(dataset).__name__, **plain, **({"digests": dict(digests)} if digests else {})}
 
 
 def check_data(where: Path, info: Mapping[str, Any], dataset: Dataset) -> None:

@@ -143,10 +143,11 @@ def test_densities_are_not_ranked_against_what_they_were_fitted_to(
     assert empirical_index(density.log_density(test).numpy(), density.log_density(centres).numpy()).mean() < 0.2
 
 
-def test_latents_far_from_the_data_are_unreal(tiny: Callable[..., Trained], monkeypatch: pytest.MonkeyPatch) -> None:
-    def detour(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        return lerp(a, b, t) + 100 * (t * (1 - t)).view(1, -1, 1, 1, 1)
+def detour(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    return lerp(a, b, t) + 100 * (t * (1 - t)).view(1, -1, 1, 1, 1)
 
+
+def test_latents_far_from_the_data_are_unreal(tiny: Callable[..., Trained], monkeypatch: pytest.MonkeyPatch) -> None:
     trained = of_samples(tiny(), monkeypatch)
     found = RealismIndex(path=detour, scores=["prior", "gaussian", "kernel", "shell"]).evaluate(trained)
     assert all(found.scores[f"middle/{column}"] < 1e-3 for column in ("prior", "gaussian", "kernel", "shell"))
@@ -241,9 +242,10 @@ def test_settings_and_protocol() -> None:
     assert RealismIndex.key == "realism"
     assert RealismIndex(path=Geodesic()).protocol == {
         "evaluator": "RealismIndex",
+        "version": 1,
         "pairs": 256,
         "steps": 16,
-        "path": {"path": "Geodesic", "points": 16, "iterations": 25},
+        "path": {"path": "Geodesic", "version": 1, "points": 16, "iterations": 25},
         "scores": ("prior", "gaussian", "kernel", "critic"),
     }
     for values, message in (

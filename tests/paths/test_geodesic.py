@@ -132,4 +132,4 @@ def test_from_a_latent_to_itself() -> None:
 
 
 def test_parameters_are_stored() -> None:
-    assert described(Geodesic(points=8)) == {"path": "Geodesic", "points": 8, "iterations": 25}
+    assert described(Geodesic(points=8)) == {"path": "Geodesic", "version": 1, "points": 8, "iterations": 25}

@@ -174,7 +174,7 @@ def test_latents_without_a_density() -> None:
 
 
 def test_settings() -> None:
-    expected = {"path": "LikelyPath", "density": "shell", "weight": 4.0, "points": 16, "iterations": 100}
+    expected = {"path": "LikelyPath", "version": 1, "density": "shell", "weight": 4.0, "points": 16, "iterations": 100}
     assert described(LikelyPath()) == expected
     with pytest.raises(UserError, match=r"LikelyPath\.density: no density is called 'normal'"):
         LikelyPath("normal")

@@ -64,8 +64,8 @@ def test_what_is_none(path: object) -> None:
 
 def test_described() -> None:
     assert described("slerp") == "slerp"
-    assert described(slerp) == "acaikit.paths.straight:slerp"
-    assert described(Jump(0.25)) == {"path": "Jump", "at": 0.25}
+    assert described(slerp) == "slerp"
+    assert described(Jump(0.25)) == {"path": "Jump", "version": 1, "at": 0.25}
 
 
 @pytest.mark.parametrize("name", [part.name for part in parts() if part.kind == "paths"])

@@ -246,7 +246,6 @@ def test_the_command_measures_what_is_missing(evaluator: Evaluator, bindings: li
         Interpolation(path=Geodesic(points=7)).protocol,
         KMeans().protocol | {"version": 0},
         KMeans().protocol | {"evaluator": "Nobody's"},
-        KMeans().protocol | {"reported": "median of the last 20 evaluations", "evaluate_every": 64},
         KMeans().protocol | {"restarts": 0},
         {},
         {"restarts": 2},
