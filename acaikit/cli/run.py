@@ -133,7 +133,7 @@ def _conclude(session: Session, console: Console, given: options.Given, as_json:
         say(f"picture: {file}", console)
     console.print("next:")
     commands = {
-        given.command("eval", path): "measure again, in full",
+        given.command("eval", path): "measure again; with flags, more",
         f"acaikit show {path}": "what was run, and with what",
         given.command("resume", path, "--samples", str(2 * session.trainer.budget)): "train on",
     }

@@ -164,12 +164,18 @@ class AlongPaths(Evaluator):
         If `pairs` is below 1, `steps` below 2, or `path` is none.
     """
 
+    needs = "two test examples or more"
+
     def __init__(self, pairs: int, steps: int, path: AnyPath) -> None:
         name = type(self).__name__
         checks.whole(f"{name}.pairs", pairs, at_least=1)
         checks.whole(f"{name}.steps", steps, at_least=2)
         check(f"{name}.path", path)
         self.pairs, self.steps, self.path = pairs, steps, path
+
+    def fits(self, trained: Trained) -> bool:
+        """A path needs two test examples."""
+        return len(trained.dataset.test()) > 1
 
     @property
     def protocol(self) -> dict[str, Any]:

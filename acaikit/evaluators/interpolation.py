@@ -11,14 +11,9 @@ class Interpolation(AlongPaths):
     """Decodes paths between pairs of test examples; parameters and errors are those of `AlongPaths`."""
 
     key = "interpolation"
-    needs = "two test examples or more"
 
     def __init__(self, pairs: int = 8, steps: int = 16, path: str = "lerp") -> None:
         super().__init__(pairs, steps, path)
-
-    def fits(self, trained: Trained) -> bool:
-        """A path needs two test examples."""
-        return len(trained.dataset.test()) > 1
 
     def evaluate(self, trained: Trained) -> Result:
         """Decode the paths.

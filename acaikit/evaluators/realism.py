@@ -74,7 +74,6 @@ class RealismIndex(AlongPaths):
     """
 
     key = "realism"
-    needs = "two test examples or more"
 
     def __init__(
         self,
@@ -90,10 +89,6 @@ class RealismIndex(AlongPaths):
             if name not in SCORES:
                 raise UserError(unknown("RealismIndex.scores: no score is called", name, SCORES))
         self.scores = tuple(scores)
-
-    def fits(self, trained: Trained) -> bool:
-        """A path needs two test examples."""
-        return len(trained.dataset.test()) > 1
 
     def evaluate(self, trained: Trained) -> Result:
         """Measure.
