@@ -114,6 +114,17 @@ def source_file(module: str) -> Path | None:
     return None
 
 
+def package_folder(package: str) -> Path | None:
+    """Return the folder of a package, with or without an ``__init__.py``, importing nothing; None if there is none."""
+    outer, *inner = package.split(".")
+    spec = importlib.util.find_spec(outer)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        found = Path(folder).joinpath(*inner)
+        if found.is_dir():
+            return found
+    return None
+
+
 @cache
 def _definitions(file: Path) -> dict[str, ast.ClassDef | ast.FunctionDef]:
     tree = ast.parse(file.read_text(encoding="utf-8"))

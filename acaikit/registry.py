@@ -1,12 +1,16 @@
 """The registry: parts found through entry points, imported only when they are named.
 
 A part is a class or function that a distribution lists under one of the groups ``acaikit.<kind>``. acaikit's own parts
-are listed in its pyproject.toml in the same way.
+are listed in its pyproject.toml in the same way. Under ``acaikit.recipes`` a distribution lists packages whose ``.gin``
+files are recipes. The environment variable ACAIKIT_PLUGINS, where it is set, names the only distributions beside
+acaikit that count, separated by commas; set and empty, there are none.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +21,10 @@ from acaikit.errors import UserError
 
 KINDS = ("encoders", "decoders", "critics", "likelihoods", "regularizers", "datasets", "evaluators", "paths")
 ROOTS = "experiments"
+RECIPES = "recipes"
 OURS = "acaikit"
+ONLY = "ACAIKIT_PLUGINS"
+"""The environment variable that restricts which distributions count."""
 MANY = 40
 """Names that a message lists at most."""
 
@@ -45,7 +52,7 @@ class Part:
     @property
     def full_name(self) -> str:
         """The name that no other part has: ``distribution.kind.name``."""
-        return f"{self.distribution.replace('-', '_').lower()}.{self.kind}.{self.name}"
+        return full_name(self.distribution, self.kind, self.name)
 
     def load(self) -> Any:
         """Import the part.
@@ -64,22 +71,47 @@ class Part:
             ) from error
 
 
+def full_name(distribution: str, *names: str) -> str:
+    """Return ``distribution.names``, the distribution written as an identifier."""
+    return ".".join([_normal(distribution).replace("-", "_"), *names])
+
+
 @cache
-def parts() -> tuple[Part, ...]:
-    """Return every part that any installed distribution lists, ours first, then by kind and name."""
+def installed() -> tuple[Part, ...]:
+    """Return all that any installed distribution lists, whether it counts or not: ours first, then by kind and name."""
     found: dict[tuple[str, str, str], Part] = {}
+    order = {kind: i for i, kind in enumerate((ROOTS, *KINDS, RECIPES))}
     for distribution in distributions():
         for point in distribution.entry_points:
             prefix, _, kind = point.group.partition(".")
-            if prefix == "acaikit" and kind in (*KINDS, ROOTS):
+            if prefix == "acaikit" and kind in order:
                 if "Name" not in distribution.metadata:  # the left-overs of one that was removed by hand
                     continue
                 name = distribution.metadata["Name"]
                 part = Part(kind, point.name, name, distribution.version, point)
                 # An editable install can be seen twice on sys.path; the first one is what Python imports.
                 found.setdefault((name, kind, point.name), part)
-    order = {kind: i for i, kind in enumerate((ROOTS, *KINDS))}
     return tuple(sorted(found.values(), key=lambda p: (p.distribution != OURS, order[p.kind], p.distribution, p.name)))
+
+
+def counts(distribution: str) -> bool:
+    """Return whether ACAIKIT_PLUGINS lets the distribution of this name count."""
+    only = os.environ.get(ONLY)
+    return only is None or _normal(distribution) in {OURS, *map(_normal, only.split(","))}
+
+
+def _normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
+
+
+def parts() -> tuple[Part, ...]:
+    """Return every part that counts, ours first, then by kind and name."""
+    return tuple(part for part in installed() if part.kind != RECIPES and counts(part.distribution))
+
+
+def recipe_packages() -> tuple[Part, ...]:
+    """Return what is listed under ``acaikit.recipes``: each entry point's module is a package that holds recipes."""
+    return tuple(part for part in installed() if part.kind == RECIPES and counts(part.distribution))
 
 
 def find(name: str, kind: str | None = None) -> Part:
@@ -90,10 +122,12 @@ def find(name: str, kind: str | None = None) -> Part:
     Raises
     ------
     UserError
-        If there is no such part (the nearest names are listed), or two distributions offer it.
+        If there is no such part (the nearest names are listed), two distributions offer it, or ACAIKIT_PLUGINS leaves
+        out the one that does.
     """
-    pool = [part for part in parts() if kind is None or part.kind == kind]
-    matches = [part for part in pool if f".{part.full_name}".endswith(f".{name}")]
+    pool = [part for part in installed() if part.kind != RECIPES and (kind is None or part.kind == kind)]
+    named = [part for part in pool if f".{part.full_name}".endswith(f".{name}")]
+    matches = [part for part in named if counts(part.distribution)]
     ours = [part for part in matches if part.distribution == OURS]
     candidates = ours or matches
     if len(candidates) == 1:
@@ -101,9 +135,13 @@ def find(name: str, kind: str | None = None) -> Part:
     if candidates:
         offers = " or ".join(f"{part.full_name} (from {part.distribution} {part.version})" for part in candidates)
         raise UserError(f"{name!r} is ambiguous: say {offers}")
-    raise UserError(
-        unknown(f"no {kind[:-1] if kind else 'part'} is called", name, sorted({part.name for part in pool}))
-    )
+    said = f"no {kind[:-1] if kind else 'part'} is called"
+    if named:
+        raise UserError(
+            f"{said} {name!r}: {named[0].distribution} {named[0].version} has one, but {ONLY}={os.environ[ONLY]!r} "
+            f"leaves it out"
+        )
+    raise UserError(unknown(said, name, sorted({part.name for part in pool if counts(part.distribution)})))
 
 
 def load(kind: str, name: str) -> Any:

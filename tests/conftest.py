@@ -55,12 +55,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         for path, source in (files or {}).items():
             (site / path).parent.mkdir(parents=True, exist_ok=True)
             (site / path).write_bytes(source if isinstance(source, bytes) else source.encode())
-        registry.parts.cache_clear()
+        registry.installed.cache_clear()
         return site
 
-    registry.parts.cache_clear()
+    registry.installed.cache_clear()
     yield make
-    registry.parts.cache_clear()
+    registry.installed.cache_clear()
     for new in set(sys.modules) - modules:
         if str(getattr(sys.modules[new], "__file__", "")).startswith(str(site)):
             del sys.modules[new]

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from acaikit.engine import Trainer
 from acaikit.errors import ConfigError, UserError
 from acaikit.experiment import Experiment
 from acaikit.nets import count_parameters
-from acaikit.recipes import locate, recipe_root, shipped
+from acaikit.recipes import Recipe, locate, recipe_root, recipes, shipped
 from acaikit.types import Shape
 
 GIN = Path(__file__).parents[1] / "gin"
@@ -263,3 +263,50 @@ def test_a_recipe_that_is_not_there(name: str, said: str, tmp_path: Path, monkey
     with pytest.raises(UserError) as caught:
         locate(name)
     assert said in str(caught.value)
+
+
+@pytest.fixture
+def plugins(install: Callable[..., Path]) -> Path:
+    """Two distributions with recipes: a package without an ``__init__.py``, and one that can't be imported."""
+    baseline = "include 'model/baseline.gin'\ninclude 'data/small_lines.gin'\n"
+    texts = {"one/recipes/own.gin": baseline, "one/recipes/same.gin": baseline, "one/recipes/quickstart.gin": baseline}
+    install("acai-one", "1.0", {"recipes": {"one": "one.recipes"}}, texts)
+    return install(
+        "acai-two",
+        "1.0",
+        {"recipes": {"two": "two", "gone": "nowhere.at.all"}},
+        {"two/__init__.py": "1 / 0", "two/same.gin": baseline, "two/parts/inner.gin": "x = 1\n"},
+    )
+
+
+def test_plugins_recipes_have_names_too(plugins: Path) -> None:
+    assert [recipe for recipe in recipes() if recipe.distribution == "acaikit"] == [
+        Recipe(name, "acaikit", recipe_root() / f"{name}.gin") for name in NAMES
+    ]
+    others = {recipe.full_name: recipe.file for recipe in recipes() if recipe.distribution != "acaikit"}
+    assert others == {
+        "acai_one.own": plugins / "one" / "recipes" / "own.gin",
+        "acai_one.quickstart": plugins / "one" / "recipes" / "quickstart.gin",
+        "acai_one.same": plugins / "one" / "recipes" / "same.gin",
+        "acai_two.same": plugins / "two" / "same.gin",
+    }
+    assert shipped() == NAMES
+    for name in ("own", "own.gin", "acai_one.own", "acai_one.own.gin"):
+        assert locate(name) == others["acai_one.own"]
+    assert isinstance(build(read_recipe("own")), Experiment)
+
+
+def test_a_shipped_recipes_name_keeps_its_meaning(plugins: Path) -> None:
+    assert locate("quickstart") == locate("acaikit.quickstart") == recipe_root() / "quickstart.gin"
+    assert locate("acai_one.quickstart") == plugins / "one" / "recipes" / "quickstart.gin"
+
+
+def test_two_plugins_with_one_recipe_are_both_named(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError) as caught:
+        locate("same")
+    assert str(caught.value) == (
+        "the recipe 'same' is ambiguous: say acai_one.same (from acai-one) or acai_two.same (from acai-two)"
+    )
+    assert locate("acai_two.same") == plugins / "two" / "same.gin"
+    monkeypatch.setenv("ACAIKIT_PLUGINS", "acai-two")
+    assert locate("same") == plugins / "two" / "same.gin"

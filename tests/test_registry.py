@@ -80,6 +80,43 @@ def test_two_plugins_with_one_name_are_both_named(install: Install) -> None:
     assert find("acai_two.paths.arc").distribution == "acai-two"
 
 
+@pytest.mark.parametrize(
+    ("only", "counting"), [("", []), ("acai_one", ["one"]), (" Acai.One , x,acai-two", ["one", "two"])]
+)
+def test_acaikit_plugins_says_which_distributions_count(
+    install: Install, monkeypatch: pytest.MonkeyPatch, only: str, counting: list[str]
+) -> None:
+    for name in ("one", "two"):
+        install(f"acai-{name}", "1.0", {"paths": {name: f"{name}:path"}, "recipes": {name: name}})
+    assert {part.name for part in parts() if part.distribution != OURS} == {"one", "two"}
+    ours = [part for part in parts() if part.distribution == OURS]
+    monkeypatch.setenv("ACAIKIT_PLUGINS", only)
+    assert list(parts()) == [
+        *ours,
+        *(part for part in registry.installed() if part.name in counting if part.kind == "paths"),
+    ]
+    assert [part.name for part in registry.recipe_packages()] == counting
+    assert find("lerp").distribution == OURS
+
+
+def test_what_acaikit_plugins_leaves_out_is_told(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("acai-one", "1.0", {"paths": {"arc": "one:arc"}})
+    monkeypatch.setenv("ACAIKIT_PLUGINS", "acai-two")
+    with pytest.raises(UserError) as caught:
+        find("arc")
+    assert str(caught.value) == (
+        "no part is called 'arc': acai-one 1.0 has one, but ACAIKIT_PLUGINS='acai-two' leaves it out"
+    )
+    with pytest.raises(UserError, match="no part is called 'acr'; known: "):
+        find("acr")
+
+
+def test_a_recipe_package_is_no_part(install: Install) -> None:
+    install("acai-one", "1.0", {"recipes": {"arc": "one"}})
+    with pytest.raises(UserError, match="no part is called 'arc'"):
+        find("arc")
+
+
 def test_one_name_in_two_kinds(install: Install) -> None:
     install("acai-both", "1.0", {"critics": {"Both": "both:Critic"}, "regularizers": {"Both": "both:Regularizer"}})
     with pytest.raises(UserError, match="ambiguous"):
@@ -111,7 +148,7 @@ def test_an_install_that_is_seen_twice_counts_once(
 def test_left_overs_without_a_name_are_passed_over(install: Install) -> None:
     site = install("acai-gone", "1.0", {"paths": {"gone": "gone:gone"}})
     (site / "acai_gone-1.0.dist-info" / "METADATA").unlink()
-    registry.parts.cache_clear()
+    registry.installed.cache_clear()
     with pytest.raises(UserError, match="no part is called 'gone'"):
         find("gone")
     assert find("ACAI").distribution == OURS

@@ -33,10 +33,14 @@ class Config:
         Each binding by (scope, full name, parameter); a macro's by ("", "", name).
     sources : dict of str to str
         The text of the recipe and of every file it includes, by name; the recipe comes first.
+    given_up : sequence of (Binding, Binding)
+        Each binding that doesn't count, and the one that stands above it: another value of the same parameter, or of
+        the only binding that mentioned it.
     """
 
     bindings: Mapping[Key, Binding]
     sources: Mapping[str, str]
+    given_up: Sequence[tuple[Binding, Binding]] = ()
 
     @property
     def resolved(self) -> str:
@@ -91,7 +95,7 @@ def read_recipe(recipe: str, overrides: Sequence[str] = ()) -> Config:
     reader.file(locate(recipe))
     for text in overrides:
         reader.override(text)
-    return Config(reader.settle(), reader.sources)
+    return reader.settle()
 
 
 def read_bindings(texts: Sequence[str]) -> Config:
@@ -105,14 +109,14 @@ def read_bindings(texts: Sequence[str]) -> Config:
     reader = _Reader()
     for text in texts:
         reader.override(text)
-    return Config(reader.settle(), reader.sources)
+    return reader.settle()
 
 
 def read_resolved(text: str, file: str = "resolved") -> Config:
     """Read what `Config.resolved` returned; includes are refused."""
     reader = _Reader()
     reader.text(text, file, folder=None)
-    return Config(reader.settle(), {file: text})
+    return reader.settle()
 
 
 class _Reader:
@@ -197,7 +201,7 @@ class _Reader:
         own[full.key] = full
         self.bindings[full.key].append(full)
 
-    def settle(self) -> dict[Key, Binding]:
+    def settle(self) -> Config:
         settled: dict[Key, Binding] = {}
         given_up: list[tuple[Binding, Binding]] = []
         for key, candidates in self.bindings.items():
@@ -211,7 +215,7 @@ class _Reader:
             given_up += [(b, top[0]) for b in candidates if b not in top]
         if self.faults:
             raise ConfigError(self.faults)
-        return self._without_orphans(settled, given_up)
+        return Config(self._without_orphans(settled, given_up), self.sources, given_up)
 
     def _without_orphans(
         self, settled: dict[Key, Binding], given_up: list[tuple[Binding, Binding]]

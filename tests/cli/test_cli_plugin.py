@@ -95,7 +95,7 @@ def test_a_run_whose_plugin_is_gone_says_which(acaikit, sparse, tiny, monkeypatc
     from acaikit import registry
 
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(sparse)])
-    registry.parts.cache_clear()
+    registry.installed.cache_clear()
     for command in ("show", "eval", "resume"):
         ran = acaikit(command, "r", code=2)
         assert re.search(r"r/run.h5:\d+: no part is called 'acaikit_sparse.regularizers.Sparse'", ran.err)

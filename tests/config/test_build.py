@@ -66,7 +66,7 @@ def _fake_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         registry.Part("parts", name, "other", "1.0", EntryPoint(name, f"{__name__}:{name}", "acaikit.parts"))
         for name in (*NAMES, *MORE)
     ]
-    monkeypatch.setattr(registry, "parts", lambda: tuple(fake))
+    monkeypatch.setattr(registry, "installed", lambda: tuple(fake))
 
 
 def ours(text: str, root: str = "Root") -> Any:
