@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from acaikit.cli import compare, data, evaluate, figure, listing, run, show, table
+from acaikit.cli import check, compare, config, data, evaluate, figure, listing, plugin, run, show, table
 from acaikit.cli.terminal import Interruptible, fail, showing_notes
 from acaikit.errors import UserError
 
@@ -28,6 +28,9 @@ table.register(app)
 compare.register(app)
 figure.register(app)
 data.register(app)
+config.register(app)
+plugin.register(app)
+check.register(plugin.app)
 
 
 def main() -> None:
