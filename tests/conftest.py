@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 from acaikit import registry
 
 torch.set_num_threads(1)
+# A console keeps the width that it finds here when it is made, and what runs the tests may have set one.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")

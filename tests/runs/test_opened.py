@@ -13,7 +13,7 @@ from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config
 from acaikit.engine import Trainer
 from acaikit.errors import ConfigError, RunError
-from acaikit.registry import parts
+from acaikit.registry import installed
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session, open_session
 
@@ -136,7 +136,7 @@ def test_a_part_that_is_not_installed(
     tmp_path: Path, recipe: Recipe, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(tmp_path / "run", recipe("acai"))
-    fewer = tuple(part for part in parts() if part.name != "ACAI")
-    monkeypatch.setattr("acaikit.registry.parts", lambda: fewer)
+    fewer = tuple(part for part in installed() if part.name != "ACAI")
+    monkeypatch.setattr("acaikit.registry.installed", lambda: fewer)
     with pytest.raises(ConfigError, match=r"ACAI"):
         open_run(tmp_path / "run")
