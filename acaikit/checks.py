@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from acaikit.errors import UserError
@@ -12,7 +13,9 @@ from acaikit.errors import UserError
 def whole(name: str, value: object, at_least: int) -> None:
     """Refuse anything but an int of at least `at_least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise UserError(f"{name} must be a whole number of at least {at_least}, not {said(value)}")
+        rounded = isinstance(value, float) and value.is_integer() and value >= at_least
+        hint = f": write {int(cast('float', value))}" if rounded else _unquoted(value)
+        raise UserError(f"{name} must be a whole number of at least {at_least}, not {said(value)}{hint}")
 
 
 def number(name: str, value: object, at_least: float, *, strictly: bool = False) -> None:
@@ -29,7 +32,9 @@ def share(name: str, value: object, *, one: bool) -> None:
 def instance(name: str, value: object, kind: type) -> None:
     """Refuse anything but an instance of `kind`."""
     if not isinstance(value, kind):
-        raise UserError(f"{name} must be a {kind.__name__}, not {said(value)}")
+        quoted = isinstance(value, str) and value.isidentifier()
+        hint = ": write True or False" if kind is bool else f": a part is written @{value}()" if quoted else ""
+        raise UserError(f"{name} must be {_a(kind)}, not {said(value)}{hint}")
 
 
 def said(value: object) -> str:
@@ -38,10 +43,23 @@ def said(value: object) -> str:
         return repr(value)
     if isinstance(value, type) or (callable(value) and not hasattr(value, "parameters")):
         return "a part that is not made: write @Name() with brackets"
-    return f"a {type(value).__name__}"
+    return _a(type(value))
+
+
+def _a(kind: type) -> str:
+    return f"a{'n' * kind.__name__.startswith(tuple('AEIOaeio'))} {kind.__name__}"
+
+
+def _unquoted(value: object) -> str:
+    """Return how to write what was given as a text, if it is the text of a number."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            float(value)
+            return f": a number is written without quotes, {value.strip()}"
+    return ""
 
 
 def _check(name: str, value: object, accept: Callable[[float], bool], range_: str) -> None:
     finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not finite or not accept(cast("float", value)):
-        raise UserError(f"{name} must be a number {range_}, not {said(value)}")
+        raise UserError(f"{name} must be a number {range_}, not {said(value)}{_unquoted(value)}")

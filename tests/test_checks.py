@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -46,5 +47,27 @@ def test_instance_names_what_it_met() -> None:
         ([], "a list"),
         (ConvEncoder, r"a part .*: write @Name\(\)"),
     ):
-        with pytest.raises(UserError, match=f"A.encoder must be a Encoder, not {met}"):
+        with pytest.raises(UserError, match=f"A.encoder must be an Encoder, not {met}"):
             checks.instance("A.encoder", value, Encoder)
+
+
+@pytest.mark.parametrize(
+    ("check", "hint"),
+    [
+        (lambda: checks.whole("A.n", "12", at_least=1), "not '12': a number is written without quotes, 12"),
+        (lambda: checks.whole("A.n", 1e3, at_least=1), "not 1000.0: write 1000"),
+        (lambda: checks.whole("A.n", -2.0, at_least=1), "not -2.0"),
+        (lambda: checks.whole("A.n", math.inf, at_least=1), "not inf"),
+        (lambda: checks.number("A.x", " 0.5", at_least=0), "not ' 0.5': a number is written without quotes, 0.5"),
+        (lambda: checks.number("A.x", "half", at_least=0), "not 'half'"),
+        (lambda: checks.share("A.p", "1e-3", one=True), "not '1e-3': a number is written without quotes, 1e-3"),
+        (lambda: checks.instance("A.flat", "yes", bool), "a bool, not 'yes': write True or False"),
+        (lambda: checks.instance("A.part", "ACAI", Encoder), "an Encoder, not 'ACAI': a part is written @ACAI()"),
+        (lambda: checks.instance("A.part", "two words", Encoder), "an Encoder, not 'two words'"),
+        (lambda: checks.instance("A.part", {}, Encoder), "an Encoder, not a dict"),
+    ],
+)
+def test_a_refusal_says_how_to_write_what_was_meant(check: Callable[[], None], hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check()
+    assert str(caught.value).endswith(hint)

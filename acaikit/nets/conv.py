@@ -104,7 +104,7 @@ class ConvEncoder(Encoder):
         if any(side % factor for side in sides):
             raise UserError(
                 f"ConvEncoder.scales = {self.scales} needs {grid.name} whose {grid.extents} are multiples of {factor}; "
-                f"the dataset's are {_by(sides)}"
+                f"those of Experiment.dataset are {_by(sides)}"
             )
         layers: list[nn.Module] = [grid.same(channels_in, self.depth, kernel=1)]
         channels = [self.depth, *(self.depth * 2**s for s in range(self.scales))]
@@ -166,8 +166,8 @@ class ConvDecoder(Decoder):
         if grown != sides:
             raise UserError(
                 f"ConvDecoder.scales = {self.scales} turns the encoder's latents of {_by(small)} into {grid_in.name} "
-                f"of {_by(grown)}, but the dataset's {grid.name} are {_by(sides)}: a ConvEncoder with the same scales "
-                f"fits"
+                f"of {_by(grown)}, but the dataset's {grid.name} are {_by(sides)}: "
+                f"ConvEncoder.scales must be the same"
             )
         layers: list[nn.Module] = []
         channels = [channels_in, *(self.depth * 2**s for s in reversed(range(self.scales)))]

@@ -33,7 +33,7 @@ def hidden_widths(name: str, hidden: object) -> tuple[int, ...]:
     UserError
         If it is no sequence of whole numbers of at least 1.
     """
-    if not isinstance(hidden, Sequence):
+    if not isinstance(hidden, Sequence) or isinstance(hidden, str):
         raise UserError(f"{name} must be a list of widths such as [256, 256], not {checks.said(hidden)}")
     for width in hidden:
         checks.whole(f"{name}'s widths", width, at_least=1)

@@ -205,9 +205,9 @@ def test_arguments_must_be_positive_whole_numbers(part: type, name: str, value: 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((1, 12, 8), "needs images whose sides are multiples of 8; the dataset's are 12 x 8$"),
-        ((1, 8, 12), "needs images whose sides are multiples of 8; the dataset's are 8 x 12$"),
-        ((3, 12), "needs sequences whose lengths are multiples of 8; the dataset's are 12$"),
+        ((1, 12, 8), "needs images whose sides are multiples of 8; those of Experiment.dataset are 12 x 8$"),
+        ((1, 8, 12), "needs images whose sides are multiples of 8; those of Experiment.dataset are 8 x 12$"),
+        ((3, 12), "needs sequences whose lengths are multiples of 8; those of Experiment.dataset are 12$"),
     ],
 )
 def test_sides_that_the_scales_do_not_divide(shape: Shape, message: str) -> None:
@@ -229,7 +229,7 @@ def test_decoder_that_does_not_fit_the_encoder(latent_shape: Shape, data_shape: 
     with pytest.raises(UserError) as caught:
         ConvDecoder(scales=2).build(latent_shape, data_shape)
     assert str(caught.value) == (
-        f"ConvDecoder.scales = 2 turns the encoder's latents of {message}: a ConvEncoder with the same scales fits"
+        f"ConvDecoder.scales = 2 turns the encoder's latents of {message}: ConvEncoder.scales must be the same"
     )
 
 

@@ -97,7 +97,7 @@ def test_decoder_of_another_encoders_latents() -> None:
         ((256, 0), "hidden's widths must be a whole number of at least 1, not 0"),
         ([2.5], "hidden's widths must be a whole number of at least 1, not 2.5"),
         ([True], "hidden's widths must be a whole number of at least 1, not True"),
-        ("256", "hidden's widths must be a whole number of at least 1, not '2'"),
+        ("256", r"hidden must be a list of widths such as \[256, 256\], not '256'"),
     ],
 )
 def test_bad_widths(part: type, hidden: object, message: str) -> None:
