@@ -1,6 +1,7 @@
 """The catalogue: what each part of the registry is, read from its source without importing it.
 
-Only whether somebody else's part can be imported at all is found out by importing it, in a process of its own.
+Only parts of others are imported too, in a process of their own, which says whether that can be done at all, and what
+their source doesn't say.
 """
 
 from __future__ import annotations
@@ -9,28 +10,22 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
+from acaikit import importing
 from acaikit.registry import OURS, Part
 
-_IMPORT = """
-import json, os, sys
-from importlib.metadata import EntryPoint
-told = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # what the modules themselves print goes elsewhere
-for value in sys.argv[1:]:
-    try:
-        EntryPoint("part", value, "group").load()
-        reason = None
-    except BaseException as error:
-        reason = f"{type(error).__name__}: {error}"
-    print(json.dumps(reason), file=told, flush=True)
-"""
+LIMIT = 30.0
+"""Seconds that importing somebody else's module may take."""
 
 
 @dataclass(frozen=True)
@@ -47,65 +42,101 @@ class Entry:
         Each parameter's default as it is written, None where there is none.
     broken : str or None
         Why the part can't be used.
+    traceback : str or None
+        How that came about, where it raised an error or took too long: without the frames of Python's import.
+    file : Path or None
+        The module's file.
+    key : str or None
+        An evaluator's key.
     """
 
     part: Part
     description: str = ""
     parameters: dict[str, str | None] | None = None
     broken: str | None = None
+    traceback: str | None = None
+    file: Path | None = None
+    key: str | None = None
 
 
 def catalogue(parts: Iterable[Part]) -> list[Entry]:
-    """Describe `parts`, in their order."""
-    entries = [_describe(part) for part in parts]
+    """Describe `parts`, in their order; parts of others are imported, in another process."""
+    entries = [describe(part) for part in parts]
     foreign = [e.part.entry_point.value for e in entries if e.part.distribution != OURS and e.broken is None]
-    reasons = _import_failures(tuple(foreign)) if foreign else {}
-    return [
-        Entry(e.part, e.description, e.parameters, e.broken or reasons.get(e.part.entry_point.value)) for e in entries
-    ]
+    told = _import(list(dict.fromkeys(foreign)))
+    return [_joined(entry, told.get(entry.part.entry_point.value, {})) for entry in entries]
 
 
-def _import_failures(values: tuple[str, ...]) -> dict[str, str]:
-    failures: dict[str, str] = {}
-    waiting = list(dict.fromkeys(values))
-    while waiting:
+def _joined(entry: Entry, told: dict[str, Any]) -> Entry:
+    """Return what the source says, and what importing tells beside it."""
+    if told.get("broken"):
+        return replace(entry, broken=told["broken"], traceback=told["traceback"])
+    parameters, written = told.get("parameters"), entry.parameters or {}
+    if parameters is not None:
+        parameters = {name: written.get(name) or default for name, default in parameters.items()}
+    return replace(
+        entry,
+        description=entry.description or told.get("description", ""),
+        parameters=entry.parameters if parameters is None else parameters,
+        key=entry.key or told.get("key"),
+    )
+
+
+def _import(values: list[str]) -> dict[str, dict[str, Any]]:
+    """Return what `importing` tells of each entry point."""
+    told: dict[str, dict[str, Any]] = {}
+    while waiting := values[len(told) :]:
         # -P and sys.path: what this process would import, and not a file of the same name in the working directory.
-        command = [sys.executable, "-P", "-c", _IMPORT, *waiting]
+        command = [sys.executable, "-P", importing.__file__, str(LIMIT), *waiting]
         path = {**os.environ, "PYTHONPATH": os.pathsep.join(folder or "." for folder in sys.path)}
-        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", env=path, check=False)
-        reasons = [json.loads(line) for line in ran.stdout.splitlines()]
-        failures |= {value: reason for value, reason in zip(waiting, reasons, strict=False) if reason}
-        waiting = waiting[len(reasons) :]
-        if waiting:
+        # Into a file, as a process that a module starts may hold a pipe open for ever.
+        with TemporaryFile("w+", encoding="utf-8", errors="replace") as written:
+            ran = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=written, env=path, check=False
+            )
+            written.seek(0)
+            said = written.read()
+        told |= dict(zip(waiting, map(json.loads, ran.stdout.splitlines()), strict=False))
+        if len(told) < len(values):
             # The first one without an answer took the process with it; those after it get another.
-            last = (ran.stderr.strip().splitlines() or ["no word"])[-1]
-            failures[waiting.pop(0)] = f"importing it ended the process: {last}"
-    return failures
+            told[values[len(told)]] = _ended(said)
+    return told
 
 
-def _describe(part: Part) -> Entry:
+def _ended(said: str) -> dict[str, Any]:
+    """Return why importing something ended the process that said this before."""
+    timeout = re.search(r"Timeout \([\d:.]+\)!\n.*", said, re.DOTALL)  # as faulthandler writes it
+    if timeout:
+        frames = [line for line in timeout[0].splitlines() if not importing.is_machinery(line)]
+        return {"broken": f"importing it took more than {LIMIT:g} s", "traceback": "\n".join(frames)}
+    last = (said.strip().splitlines() or ["no word"])[-1]
+    return {"broken": f"importing it ended the process: {last}", "traceback": None}
+
+
+def describe(part: Part) -> Entry:
+    """Describe a part by its source alone; nothing is imported."""
     if part.entry_point.pattern.match(part.entry_point.value) is None:
         return Entry(part, broken=f"its entry point {part.entry_point.value!r} is not of the form module:name")
+    file = source_file(part.entry_point.module)
     try:
-        file = source_file(part.entry_point.module)
         node = _definitions(file).get(part.entry_point.attr) if file else None
     except (OSError, SyntaxError, ValueError):
         node = None
     if node is None:
         # It may be compiled, or imported or made there: its source says nothing, but only importing it shows a fault.
-        return Entry(part)
+        return Entry(part, file=file)
     lines = (ast.get_docstring(node) or "").strip().splitlines()
-    return Entry(part, lines[0] if lines else "", _parameters(node))
+    return Entry(part, lines[0] if lines else "", _parameters(node), file=file, key=_key(node))
 
 
 def source_file(module: str) -> Path | None:
     """Return the file of a module, without importing it or any package above it; None if there is none."""
     package, *inner = module.split(".")
-    spec = importlib.util.find_spec(package)
+    spec = _spec(package)
     if spec is None:
         return None
     if not inner:
-        return Path(spec.origin) if spec.origin else None
+        return Path(spec.origin) if spec.origin and spec.has_location else None
     for folder in spec.submodule_search_locations or ():
         base = Path(folder).joinpath(*inner)
         for file in (base.with_suffix(".py"), base / "__init__.py"):
@@ -117,12 +148,19 @@ def source_file(module: str) -> Path | None:
 def package_folder(package: str) -> Path | None:
     """Return the folder of a package, with or without an ``__init__.py``, importing nothing; None if there is none."""
     outer, *inner = package.split(".")
-    spec = importlib.util.find_spec(outer)
+    spec = _spec(outer)
     for folder in (spec and spec.submodule_search_locations) or ():
         found = Path(folder).joinpath(*inner)
         if found.is_dir():
             return found
     return None
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # no name, or the finder that an editable install brought is broken
+        return None
 
 
 @cache
@@ -154,3 +192,14 @@ def _signature(args: ast.arguments, skip: int) -> dict[str, str | None]:
     defaults = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
     pairs = [*list(zip(positional, defaults, strict=True))[skip:], *zip(args.kwonlyargs, args.kw_defaults, strict=True)]
     return {arg.arg: ast.unparse(default) if default else None for arg, default in pairs}
+
+
+def _key(node: ast.ClassDef | ast.FunctionDef) -> str | None:
+    """Return the text that a class gives its attribute ``key``."""
+    for statement in node.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name("key")], value=ast.Constant(str(key))):
+                return key
+            case ast.AnnAssign(target=ast.Name("key"), value=ast.Constant(str(key))):
+                return key
+    return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from acaikit.catalogue import package_folder
 from acaikit.errors import UserError
-from acaikit.registry import OURS, full_name, recipe_packages, unknown
+from acaikit.registry import ONLY, OURS, RECIPES, Part, counts, full_name, installed, recipe_packages, unknown
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,14 @@ class Recipe:
         """The name that no other recipe has: ``distribution.name``."""
         return full_name(self.distribution, self.name)
 
+    @property
+    def description(self) -> str:
+        """Its first comment, if it begins with one."""
+        with suppress(OSError):
+            first = self.file.read_text(encoding="utf-8", errors="replace").lstrip("\ufeff \r\n").partition("\n")[0]
+            return first.lstrip("#").strip() if first.startswith("#") else ""
+        return ""
+
 
 def recipe_root() -> Path:
     """Return the folder of shipped recipes: beside the modules in a wheel, beside the package in a checkout."""
@@ -49,12 +60,42 @@ def shipped() -> list[str]:
 
 def recipes() -> list[Recipe]:
     """Return every recipe that has a name: ours first, then those of plugins by distribution."""
-    found = [Recipe(name, OURS, recipe_root() / f"{name}.gin") for name in shipped()]
+    return [recipe for recipe in _installed() if counts(recipe.distribution)]
+
+
+def _installed() -> list[Recipe]:
+    """Return the recipes of every distribution, whether it counts or not."""
+    ours = [Recipe(name, OURS, recipe_root() / f"{name}.gin") for name in shipped()]
+    packages = [part for part in installed() if part.kind == RECIPES]
+    return ours + [recipe for package in packages for recipe in _inside(package)]
+
+
+def _inside(package: Part) -> list[Recipe]:
+    folder = _folder(package)
+    return [Recipe(file.stem, package.distribution, file) for file in sorted(folder.glob("*.gin"))] if folder else []
+
+
+def _folder(package: Part) -> Path | None:
+    point = package.entry_point
+    return package_folder(point.value) if point.pattern.match(point.value) else None
+
+
+def broken() -> dict[Part, str]:
+    """Return why a plugin's package of recipes brings none, for each such package."""
+    reasons = {}
     for package in recipe_packages():
-        folder = package_folder(package.entry_point.module)
-        if folder is not None:
-            found += [Recipe(file.stem, package.distribution, file) for file in sorted(folder.glob("*.gin"))]
-    return found
+        if _folder(package) is None:
+            reasons[package] = f"there is no package {package.entry_point.value!r}"
+        elif not _inside(package):
+            reasons[package] = f"there is no .gin file in {_folder(package)}"
+    return reasons
+
+
+def named() -> dict[str, Recipe]:
+    """Return every recipe under the shortest name by which `locate` finds it."""
+    known = recipes()
+    bare = Counter(recipe.name for recipe in known)
+    return {r.name if r.distribution == OURS or bare[r.name] == 1 else r.full_name: r for r in known}
 
 
 def locate(recipe: str) -> Path:
@@ -65,26 +106,31 @@ def locate(recipe: str) -> Path:
     Raises
     ------
     UserError
-        If there is neither such a file nor such a name, or two plugins have a recipe of that name.
+        If there is neither such a file nor such a name, two plugins have a recipe of that name, or ACAIKIT_PLUGINS
+        leaves out the one that does.
     """
-    path = Path(recipe)
+    path, said = Path(recipe), "there is no file and no shipped recipe"
     if is_file(path):
         return path
     name = path.name.removesuffix(".gin")
     if path.parent in (Path(), Path("gin")):
         if name in shipped():
             return recipe_root() / f"{name}.gin"
-        matches = [known for known in recipes() if name in (known.name, known.full_name)]
+        called = [known for known in _installed() if name in (known.name, known.full_name)]
+        matches = [known for known in called if counts(known.distribution)]
         if len(matches) > 1:
             offers = " or ".join(f"{known.full_name} (from {known.distribution})" for known in matches)
             raise UserError(f"the recipe {name!r} is ambiguous: say {offers}")
         if matches:
             return matches[0].file
+        if called:
+            has = f"{called[0].distribution} has one, but {ONLY}={os.environ[ONLY]!r} leaves it out"
+            raise UserError(f"{said} {recipe!r}: {has}")
     if is_file(Path(f"{recipe}.gin")):
-        raise UserError(f"there is no file and no shipped recipe {recipe!r}: did you mean {recipe}.gin?")
+        raise UserError(f"{said} {recipe!r}: did you mean {recipe}.gin?")
     if path.parent != Path():
-        raise UserError(f"there is no file and no shipped recipe {recipe!r}; a shipped one has no folder in its name")
-    raise UserError(unknown("there is no file and no shipped recipe", recipe, [known.name for known in recipes()]))
+        raise UserError(f"{said} {recipe!r}; a shipped one has no folder in its name")
+    raise UserError(unknown(said, recipe, [known.name for known in recipes()]))
 
 
 def is_file(path: Path) -> bool:

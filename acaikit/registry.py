@@ -12,9 +12,11 @@ import difflib
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
 from typing import Any
 
 from acaikit.errors import UserError
@@ -22,6 +24,7 @@ from acaikit.errors import UserError
 KINDS = ("encoders", "decoders", "critics", "likelihoods", "regularizers", "datasets", "evaluators", "paths")
 ROOTS = "experiments"
 RECIPES = "recipes"
+_GROUPS = (ROOTS, *KINDS, RECIPES)
 OURS = "acaikit"
 ONLY = "ACAIKIT_PLUGINS"
 """The environment variable that restricts which distributions count."""
@@ -79,25 +82,71 @@ def full_name(distribution: str, *names: str) -> str:
 @cache
 def installed() -> tuple[Part, ...]:
     """Return all that any installed distribution lists, whether it counts or not: ours first, then by kind and name."""
-    found: dict[tuple[str, str, str], Part] = {}
-    order = {kind: i for i, kind in enumerate((ROOTS, *KINDS, RECIPES))}
+    order = {kind: i for i, kind in enumerate(_GROUPS)}
+    return tuple(sorted(_scan()[0], key=lambda p: (p.distribution != OURS, order[p.kind], p.distribution, p.name)))
+
+
+def faults() -> list[str]:
+    """Return a line about each distribution that can't be read, or is there twice; what it lists may be missing."""
+    return _scan()[1]
+
+
+def _scan() -> tuple[list[Part], list[str]]:
+    copies: dict[str, dict[str, list[Part]]] = {}  # of each distribution, by version: there should be one
+    folders: dict[str, str] = {}
+    unread = []
     for distribution in distributions():
-        for point in distribution.entry_points:
-            prefix, _, kind = point.group.partition(".")
-            if prefix == "acaikit" and kind in order:
-                if "Name" not in distribution.metadata:  # the left-overs of one that was removed by hand
-                    continue
-                name = distribution.metadata["Name"]
-                part = Part(kind, point.name, name, distribution.version, point)
-                # An editable install can be seen twice on sys.path; the first one is what Python imports.
-                found.setdefault((name, kind, point.name), part)
-    return tuple(sorted(found.values(), key=lambda p: (p.distribution != OURS, order[p.kind], p.distribution, p.name)))
+        folder = str(distribution.locate_file(""))
+        try:
+            points = [point for point in distribution.entry_points if _kind(point.group) in _GROUPS]
+            if not points:
+                continue
+            if not ("Name" in distribution.metadata and "Version" in distribution.metadata):
+                raise ValueError("its METADATA gives no name and version")  # or was removed by hand
+            name, version = distribution.metadata["Name"], distribution.version
+        except Exception as error:  # whatever reading broken files raises
+            where = Path(getattr(distribution, "_path", folder)).resolve()
+            unread.append(f"{where} can't be read, and what it lists is left out: {type(error).__name__}: {error}")
+            continue
+        # What is installed twice, in two folders of sys.path, is imported from the first.
+        if folders.setdefault(_normal(name), folder) == folder:
+            made = {(p.group, p.name): Part(_kind(p.group), p.name, name, version, p) for p in points}
+            copies.setdefault(_normal(name), {})[version] = list(made.values())
+    found = []
+    for name, by_version in copies.items():
+        versions = sorted(by_version, key=lambda text: [int(number) for number in re.findall(r"\d+", text)])
+        found += by_version[versions[-1]]
+        if len(versions) > 1:
+            said = " and ".join(versions)
+            unread.append(f"{name} is there twice in {folders[name]}, as {said}: uninstall it and install it again")
+    return found, list(dict.fromkeys(unread))
+
+
+def _kind(group: str) -> str:
+    return group.removeprefix("acaikit.") if group.startswith("acaikit.") else ""
+
+
+def version(distribution: str) -> str | None:
+    """Return the version of an installed distribution that lists parts or recipes; None where there is none."""
+    versions = {_normal(part.distribution): part.version for part in installed()}
+    return versions.get(_normal(distribution))
 
 
 def counts(distribution: str) -> bool:
     """Return whether ACAIKIT_PLUGINS lets the distribution of this name count."""
     only = os.environ.get(ONLY)
     return only is None or _normal(distribution) in {OURS, *map(_normal, only.split(","))}
+
+
+def left_out() -> list[str]:
+    """Return the distributions, with versions, that ACAIKIT_PLUGINS leaves out."""
+    return sorted({f"{part.distribution} {part.version}" for part in installed() if not counts(part.distribution)})
+
+
+def absent() -> list[str]:
+    """Return what ACAIKIT_PLUGINS names and no installed distribution with parts or recipes is called."""
+    named = [name.strip() for name in os.environ.get(ONLY, "").split(",")]
+    return [name for name in named if name and version(name) is None]
 
 
 def _normal(distribution: str) -> str:
@@ -141,7 +190,18 @@ def find(name: str, kind: str | None = None) -> Part:
             f"{said} {name!r}: {named[0].distribution} {named[0].version} has one, but {ONLY}={os.environ[ONLY]!r} "
             f"leaves it out"
         )
-    raise UserError(unknown(said, name, sorted({part.name for part in pool if counts(part.distribution)})))
+    known = sorted({part.name for part in pool if counts(part.distribution)})
+    near = nearest(name.rpartition(".")[2], known)
+    raise UserError(f"{said} {name!r}: did you mean {' or '.join(near)}?" if near else unknown(said, name, known))
+
+
+def shortest_name(part: Part) -> str:
+    """Return the shortest name by which `find` finds a part that counts."""
+    for name in (part.name, f"{part.kind}.{part.name}"):
+        with suppress(UserError):
+            if find(name) == part:
+                return name
+    return part.full_name
 
 
 def load(kind: str, name: str) -> Any:
@@ -151,8 +211,10 @@ def load(kind: str, name: str) -> Any:
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """Return the at most three of the `known` names that `name` may be a misspelling of, the nearest first."""
-    folded = {k.lower(): k for k in known}
-    return [folded[k] for k in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
+    folded: dict[str, list[str]] = {}
+    for k in known:
+        folded.setdefault(k.lower(), []).append(k)
+    return [k for near in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6) for k in folded[near]][:3]
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

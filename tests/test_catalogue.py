@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from acaikit.catalogue import Entry, catalogue, source_file
-from acaikit.registry import KINDS, OURS, Part, parts
+from acaikit import catalogue as module
+from acaikit.catalogue import Entry, catalogue, describe, source_file
+from acaikit.registry import KINDS, OURS, Part, find, parts
 
 Install = Callable[..., Path]
 OWN = [part for part in parts() if part.distribution == OURS and part.kind in KINDS]
@@ -84,8 +87,117 @@ made = partial(function, 1)
         "Init": ("", {"a": None, "b": "2 ** 3", "c": None, "d": "[1]"}),
         "Data": ("Fields.", {"a": None, "b": "'x'"}),
         "function": ("Do.", {"x": None, "y": "None"}),
-        "made": ("", None),
+        "made": ("", {"y": "None"}),
     }
+
+
+def test_what_the_source_of_others_does_not_say_importing_does(install: Install) -> None:
+    base = """
+import dataclasses
+
+class Base:
+    key = "inherited"
+    def __init__(self, weight=2 ** 3, *rest, name="x") -> None: ...
+
+@dataclasses.dataclass
+class Fields:
+    a: int
+    b: int = 2
+"""
+    source = """
+import dataclasses
+from pkg.base import Base, Fields
+
+class Inherits(Base):
+    'Its own words.'
+
+class Keyed(Base):
+    key = "own"
+    def __init__(self, weight=2 ** 4): ...
+
+@dataclasses.dataclass
+class More(Fields):
+    c: int = 1 + 2
+
+class Sized(int): ...
+"""
+    names = ("Inherits", "Keyed", "More", "Sized")
+    files = {"pkg/base.py": base, "pkg/made.py": source}
+    site = install("acai-made", "1", {"evaluators": {name: f"pkg.made:{name}" for name in names}}, files)
+    assert {name: (entry.parameters, entry.key) for name, entry in foreign().items()} == {
+        "Inherits": ({"weight": "8", "name": "'x'"}, "inherited"),
+        "Keyed": ({"weight": "2 ** 4"}, "own"),
+        "More": ({"a": None, "b": "2", "c": "1 + 2"}, None),
+        "Sized": ({}, None),
+    }
+    assert {entry.file for entry in foreign().values()} == {site / "pkg" / "made.py"}
+
+
+@pytest.mark.parametrize("name", ["ProbeAccuracy", "StrictKMeans", "FactorBenchmark"])
+def test_the_key_of_an_evaluator_is_read_from_its_source(name: str) -> None:
+    assert describe(find(name)).key == find(name).load().key
+
+
+def test_a_module_that_takes_too_long_is_broken_and_holds_nobody_up(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does one that leaves a process behind."""
+    monkeypatch.setattr(module, "LIMIT", 0.6)
+    files = {
+        "part_hangs.py": "import time\ndef wait():\n    time.sleep(60)\nwait()",
+        "part_process.py": "import subprocess\nmade = subprocess.Popen(['sleep', '60'])\n"
+        "open(__file__.replace('part_process.py', 'pid'), 'w').write(str(made.pid))\nProcess = 1",
+        "part_fine.py": "Fine = 1",
+    }
+    names = ("Hangs", "Process", "Fine")
+    site = install("acai-slow", "1", {"paths": {name: f"part_{name.lower()}:{name}" for name in names}}, files)
+    found = foreign()
+    os.kill(int((site / "pid").read_text()), signal.SIGTERM)  # still there: it was not waited for
+    assert {name: entry.broken for name, entry in found.items()} == {
+        "Hangs": "importing it took more than 0.6 s",
+        "Process": None,
+        "Fine": None,
+    }
+    shown = (found["Hangs"].traceback or "").splitlines()
+    assert [line.strip() for line in shown[2:]] == [
+        f'File "{site}/part_hangs.py", line 3 in wait',
+        f'File "{site}/part_hangs.py", line 4 in <module>',
+    ]
+
+
+def test_a_module_that_asks_gets_no_answer(install: Install) -> None:
+    install("acai-asks", "1", {"paths": {"asks": "part_asks:asks"}}, {"part_asks.py": "input('password: ')"})
+    terminal, typed = os.pipe()
+    kept = os.dup(0)
+    os.dup2(terminal, 0)
+    os.write(typed, b"secret\n")
+    try:
+        assert foreign()["asks"].broken == "EOFError: EOF when reading a line"
+    finally:
+        os.dup2(kept, 0)
+        for end in (terminal, typed, kept):
+            os.close(end)
+
+
+def test_a_traceback_is_of_the_plugin_alone(install: Install) -> None:
+    files = {
+        "pkg/__init__.py": "",
+        "pkg/inner.py": "def fail():\n    1 / 0\nfail()\n",
+        "pkg/part.py": "from importlib import import_module\ntry:\n    import_module('pkg.inner')\n"
+        "except ZeroDivisionError as e:\n    raise RuntimeError('no [red] luck') from e\n",
+    }
+    site = install("acai-broken", "1", {"paths": {"broken": "pkg.part:broken", "gone": "nowhere:gone"}}, files)
+    found = foreign()
+    shown = found["broken"].traceback or ""
+    frames = [line.strip() for line in shown.splitlines() if line.strip().startswith("File ")]
+    assert frames == [
+        f'File "{site}/pkg/part.py", line 3, in <module>',
+        f'File "{site}/pkg/inner.py", line 3, in <module>',
+        f'File "{site}/pkg/inner.py", line 2, in fail',
+        f'File "{site}/pkg/part.py", line 5, in <module>',
+    ]
+    assert shown.endswith("RuntimeError: no [red] luck")
+    assert "File" not in str(found["gone"].traceback)
 
 
 def test_every_broken_part_gets_its_own_reason(install: Install) -> None:

@@ -20,7 +20,7 @@ from acaikit.engine import Trainer
 from acaikit.errors import ConfigError, UserError
 from acaikit.experiment import Experiment
 from acaikit.nets import count_parameters
-from acaikit.recipes import Recipe, locate, recipe_root, recipes, shipped
+from acaikit.recipes import Recipe, broken, locate, named, recipe_root, recipes, shipped
 from acaikit.types import Shape
 
 GIN = Path(__file__).parents[1] / "gin"
@@ -294,6 +294,57 @@ def test_plugins_recipes_have_names_too(plugins: Path) -> None:
     for name in ("own", "own.gin", "acai_one.own", "acai_one.own.gin"):
         assert locate(name) == others["acai_one.own"]
     assert isinstance(build(read_recipe("own")), Experiment)
+
+
+def test_a_package_that_brings_no_recipe_is_broken_and_breaks_nothing(install: Callable[..., Path]) -> None:
+    packages = {
+        "gone": "nowhere.at.all",
+        "odd": "no package",
+        "attribute": "full:recipes",
+        "root": "full./",
+        "empty": "empty",
+        "none": "",
+    }
+    site = install("acai-odd", "1.0", {"recipes": packages}, {"empty/x.txt": "", "full/found.gin": "x = 1\n"})
+    reasons = {package.name: reason for package, reason in broken().items()}
+    assert reasons == {
+        "gone": "there is no package 'nowhere.at.all'",
+        "odd": "there is no package 'no package'",
+        "attribute": "there is no package 'full:recipes'",
+        "root": "there is no package 'full./'",
+        "none": "there is no package ''",
+        "empty": f"there is no .gin file in {site / 'empty'}",
+    }
+    assert {recipe.distribution for recipe in recipes()} == {"acaikit"}
+    with pytest.raises(UserError, match="no shipped recipe 'found'"):
+        locate("found")
+
+
+def test_every_name_that_is_listed_finds_its_recipe(plugins: Path) -> None:
+    listed = named()
+    assert {name: locate(name) for name in listed} == {name: recipe.file for name, recipe in listed.items()}
+    assert set(listed) - set(NAMES) == {"own", "acai_one.quickstart", "acai_one.same", "acai_two.same"}
+
+
+def test_a_recipes_first_comment_is_its_description(tmp_path: Path) -> None:
+    texts = {"\n# A few words.\n# More.\nx = 1\n": "A few words.", "x = 1\n# No.\n": "", "": "", "\ufeff#Bom\n": "Bom"}
+    file = tmp_path / "r.gin"
+    for text, description in texts.items():
+        file.write_text(text, encoding="utf-8")
+        assert Recipe("r", "acaikit", file).description == description
+    assert Recipe("gone", "acaikit", tmp_path / "gone.gin").description == ""
+    assert all(recipe.description for recipe in recipes())
+
+
+def test_a_recipe_that_acaikit_plugins_leaves_out(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACAIKIT_PLUGINS", "")
+    with pytest.raises(UserError) as caught:
+        locate("own")
+    assert str(caught.value) == (
+        "there is no file and no shipped recipe 'own': acai-one has one, but ACAIKIT_PLUGINS='' leaves it out"
+    )
+    assert locate("quickstart") == recipe_root() / "quickstart.gin"
+    assert set(named()) == set(NAMES)
 
 
 def test_a_shipped_recipes_name_keeps_its_meaning(plugins: Path) -> None:

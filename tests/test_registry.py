@@ -117,6 +117,76 @@ def test_a_recipe_package_is_no_part(install: Install) -> None:
         find("arc")
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("METADATA", None, ""),
+        ("METADATA", b"Name: \xff\xfe\n", "UnicodeDecodeError"),
+        ("METADATA", b"Metadata-Version: 2.1\nName: acai-odd\n", ""),
+        ("entry_points.txt", b"[acaikit.paths]\narc = \xff\n", "UnicodeDecodeError"),
+        ("entry_points.txt", b"[acaikit.paths]\nno equals sign\n", ""),
+    ],
+)
+def test_a_distribution_that_cannot_be_read_is_told_and_costs_no_other_anything(
+    install: Install, file: str, content: bytes | None, reason: str
+) -> None:
+    site = install("acai-odd", "1.0", {"paths": {"arc": "odd:arc"}, "recipes": {"odd": "odd"}})
+    install("acai-well", "1.0", {"paths": {"well": "well:well"}})
+    folder = site / "acai_odd-1.0.dist-info"
+    if content is None:
+        (folder / file).unlink()
+    else:
+        (folder / file).write_bytes(content)
+    registry.installed.cache_clear()
+    assert {part.name for part in parts() if part.distribution != OURS} == {"well"}
+    assert find("ACAI").distribution == OURS
+    (said,) = registry.faults()
+    assert said.startswith(f"{folder} can't be read, and what it lists is left out: {reason}")
+
+
+def test_two_dist_infos_of_one_distribution_are_told_and_the_newer_counts(install: Install) -> None:
+    site = install("acai-twice", "0.9", {"paths": {"arc": "first:arc", "gone": "first:gone"}})
+    install("Acai_Twice", "0.10", {"paths": {"arc": "second:arc"}})
+    assert [(part.name, part.version) for part in parts() if part.distribution != OURS] == [("arc", "0.10")]
+    said = f"acai-twice is there twice in {site}, as 0.9 and 0.10: uninstall it and install it again"
+    assert registry.faults() == [said]
+
+
+def test_what_acaikit_plugins_names_and_leaves_out(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("acai-one", "1.0", {"paths": {"arc": "one:arc"}})
+    install("acai-two", "2.0", {"recipes": {"two": "two"}})
+    assert (registry.left_out(), registry.absent()) == ([], [])
+    monkeypatch.setenv("ACAIKIT_PLUGINS", "acai_one, acai-three,,acaikit")
+    assert (registry.left_out(), registry.absent()) == (["acai-two 2.0"], ["acai-three"])
+    monkeypatch.setenv("ACAIKIT_PLUGINS", "")
+    assert (registry.left_out(), registry.absent()) == (["acai-one 1.0", "acai-two 2.0"], [])
+
+
+def test_the_version_of_a_distribution(install: Install) -> None:
+    install("acai-one", "1.0", {"recipes": {"one": "one"}})
+    assert registry.version("Acai.One") == "1.0"
+    assert registry.version(OURS) == find("ACAI").version
+    assert registry.version("acai-two") is None
+
+
+def test_the_shortest_name_is_one_that_finds_the_part(install: Install) -> None:
+    install("acai-one", "1", {"regularizers": {"ACAI": "x:A", "Own": "x:O"}, "critics": {"Own": "x:O", "C": "x:C"}})
+    install("acai-two", "1", {"critics": {"C": "x:C"}})
+    theirs = {registry.shortest_name(part): part.full_name for part in parts() if part.distribution != OURS}
+    assert theirs == {
+        "acai_one.regularizers.ACAI": "acai_one.regularizers.ACAI",
+        "regularizers.Own": "acai_one.regularizers.Own",
+        "critics.Own": "acai_one.critics.Own",
+        "acai_one.critics.C": "acai_one.critics.C",
+        "acai_two.critics.C": "acai_two.critics.C",
+    }
+    assert all(registry.shortest_name(part) == part.name for part in parts() if part.distribution == OURS)
+
+
+def test_names_that_differ_in_case_are_both_suggested() -> None:
+    assert registry.nearest("LERP", ["lerp", "Lerp", "spin"]) == ["lerp", "Lerp"]
+
+
 def test_one_name_in_two_kinds(install: Install) -> None:
     install("acai-both", "1.0", {"critics": {"Both": "both:Critic"}, "regularizers": {"Both": "both:Regularizer"}})
     with pytest.raises(UserError, match="ambiguous"):
@@ -135,23 +205,13 @@ def test_an_install_that_is_seen_twice_counts_once(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("acai-twice", "2.0", {"paths": {"arc": "first:arc"}})
-    old = tmp_path / "old"
-    (old / "acai_twice-1.0.dist-info").mkdir(parents=True)
-    (old / "acai_twice-1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: acai-twice\nVersion: 1.0\n"
-    )
-    (old / "acai_twice-1.0.dist-info" / "entry_points.txt").write_text("[acaikit.paths]\narc = second:arc\n")
-    monkeypatch.setattr(sys, "path", [*sys.path, str(old)])
-    assert find("arc").version == "2.0"
-
-
-def test_left_overs_without_a_name_are_passed_over(install: Install) -> None:
-    site = install("acai-gone", "1.0", {"paths": {"gone": "gone:gone"}})
-    (site / "acai_gone-1.0.dist-info" / "METADATA").unlink()
-    registry.installed.cache_clear()
-    with pytest.raises(UserError, match="no part is called 'gone'"):
-        find("gone")
-    assert find("ACAI").distribution == OURS
+    info = tmp_path / "other" / "acai_twice-3.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acai-twice\nVersion: 3.0\n")
+    (info / "entry_points.txt").write_text("[acaikit.paths]\narc = second:arc\nmore = second:more\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(info.parent)])
+    assert [(part.name, part.version) for part in parts() if part.distribution != OURS] == [("arc", "2.0")]
+    assert registry.faults() == []
 
 
 @pytest.mark.parametrize(

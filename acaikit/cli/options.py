@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from acaikit.cli.completion import complete_binding, complete_recipe, complete_recipe_or_run, complete_run
 from acaikit.errors import UserError
 
 
@@ -22,24 +23,39 @@ class DeviceName(StrEnum):
     cuda = "cuda"
 
 
-def complete_recipe(incomplete: str) -> list[str]:
-    """Return the shipped recipes that begin so, for shell completion."""
-    from acaikit.recipes import shipped
-
-    return [name for name in shipped() if name.startswith(incomplete)]
-
-
 Recipe = Annotated[
     str,
     typer.Argument(
-        help="A .gin file, or the name of a shipped recipe.", autocompletion=complete_recipe, show_default=False
+        help="A .gin file, or the name of a recipe (acaikit list recipes).",
+        autocompletion=complete_recipe,
+        show_default=False,
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="BINDING", help="A binding that stands above the recipe's, such as ACAI.weight=1.0."),
+    typer.Option(
+        "--set",
+        metavar="BINDING",
+        help="A binding that stands above the recipe's, such as ACAI.weight=1.0.",
+        autocompletion=complete_binding,
+    ),
 ]
-RunDirectory = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory.", show_default=False)]
+RunDirectory = Annotated[
+    Path, typer.Argument(metavar="RUN_DIR", help="A run directory.", autocompletion=complete_run, show_default=False)
+]
+RunDirectories = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN_DIR", help="Run directories.", autocompletion=complete_run, show_default=False),
+]
+RecipeOrRun = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE|RUN_DIR",
+        help="A recipe or a run directory.",
+        autocompletion=complete_recipe_or_run,
+        show_default=False,
+    ),
+]
 DataDir = Annotated[
     Path | None, typer.Option(help="The folder of datasets.", show_default="ACAIKIT_DATA, else the user's cache")
 ]
@@ -56,6 +72,14 @@ Results = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def is_folder(what: str) -> bool:
+    """Return whether a recipe or run directory is a folder, and so a run's; False too for what can't be a path."""
+    try:
+        return what != "" and Path(what).is_dir()
+    except OSError:  # too long a name
+        return False
 
 
 def apply(data_dir: Path | None, threads: int | None = None, *, quiet: bool = False) -> None:

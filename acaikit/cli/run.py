@@ -45,7 +45,7 @@ def run(
     An unfinished run of the same experiment in the run directory is continued; a finished one is left as it is.
     """
     from acaikit.cli import describe
-    from acaikit.config import build, read_recipe
+    from acaikit.config import build, read_recipe, telling_places
     from acaikit.recipes import locate
     from acaikit.runs.session import check, open_session
     from acaikit.runs.stopping import Stopper
@@ -58,7 +58,9 @@ def run(
     chosen = options.pick(device, path)
     if dry_run:
         check(path, config)
-        describe.show(describe.of_config(config, experiment), as_json)
+        with telling_places(config):
+            told = describe.of_config(config, experiment)
+        describe.show(told, as_json)
         if not as_json:
             say(f"nothing was trained; without --dry-run this runs in {path} on {chosen}", out)
         return

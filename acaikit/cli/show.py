@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from acaikit.cli import options
@@ -18,22 +15,14 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECIPE|RUN_DIR",
-            help="A recipe or a run directory.",
-            autocompletion=options.complete_recipe,
-            show_default=False,
-        ),
-    ],
+    what: options.RecipeOrRun,
     overrides: options.Overrides = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show the resolved config, the parts and where each comes from, parameter counts, budget and progress."""
     from acaikit.cli import describe
 
-    if _is_folder(what):
+    if options.is_folder(what):
         if overrides:
             raise UserError(f"{what} is a run, whose bindings stand: --set goes with a recipe")
         from acaikit.runs.opened import open_run
@@ -43,15 +32,10 @@ def show(
             say(note)
         told = describe.of_run(run)
     else:
-        from acaikit.config import build, read_recipe
+        from acaikit.config import build, read_recipe, telling_places
 
         config = read_recipe(what, overrides or [])
-        told = describe.of_config(config, build(config))
+        experiment = build(config)
+        with telling_places(config):
+            told = describe.of_config(config, experiment)
     describe.show(told, as_json)
-
-
-def _is_folder(what: str) -> bool:
-    try:
-        return what != "" and Path(what).is_dir()
-    except OSError:  # too long a name
-        return False

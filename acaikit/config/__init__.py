@@ -1,6 +1,8 @@
 """Recipes: gin files that compose parts into an experiment."""
 
 from acaikit.config.build import build
-from acaikit.config.resolve import Config, read_bindings, read_recipe, read_resolved
+from acaikit.config.places import telling_places
+from acaikit.config.read import read_bindings, read_recipe, read_resolved
+from acaikit.config.resolve import Config
 
-__all__ = ["Config", "build", "read_bindings", "read_recipe", "read_resolved"]
+__all__ = ["Config", "build", "read_bindings", "read_recipe", "read_resolved", "telling_places"]

@@ -10,10 +10,14 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from dataclasses import dataclass
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
-from acaikit.errors import ConfigError, UserError
+from acaikit.config.hints import hint
+from acaikit.config.pieces import Piece, misplaced, pieces, shown
+from acaikit.errors import UserError
 
 try:
     from gin import config_parser
@@ -33,7 +37,7 @@ class Where:
     line: int
 
     def __str__(self) -> str:
-        return self.file if self.file.startswith(OVERRIDE) else f"{self.file}:{self.line}"
+        return self.file if self.file.startswith(OVERRIDE) else f"{shown(self.file)}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,12 @@ class Binding:
     @property
     def label(self) -> str:
         """What the binding sets, as people write it: the part's name without distribution and kind."""
-        return label(self.scope, self.name.rpartition(".")[2], self.parameter)
+        return label(self.scope, self.bare_name, self.parameter)
+
+    @property
+    def bare_name(self) -> str:
+        """The part's name without distribution and kind."""
+        return self.name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -86,12 +95,50 @@ class Include:
     where: Where
 
 
-Statement = Binding | Include
+@dataclass(frozen=True)
+class Broken:
+    """A statement that can't be read.
+
+    Attributes
+    ----------
+    where : Where
+        Where it goes wrong.
+    why : str or None
+        What is wrong; None in a block whose first line says it.
+    text : str
+        The statement.
+    binding : Binding or None
+        What it binds, to None, if that much can be read.
+    """
+
+    where: Where
+    why: str | None
+    text: str
+    binding: Binding | None = None
+
+    @property
+    def bound(self) -> set[str]:
+        """The names of what it may set, or may have swallowed, if a bracket is not closed."""
+        first, _, more = self.text.partition("\n")
+        return _names(more) | (_names(first.partition("=")[0]) if self.binding is None else set())
+
+    @property
+    def mentioned(self) -> set[str]:
+        """The names of what it may refer to."""
+        left, equals, right = self.text.partition("=")
+        return _names(right if equals else left)
+
+
+Statement = Binding | Include | Broken
 
 
 def label(scope: str, name: str, parameter: str) -> str:
     """Return the left-hand side of a binding as it is written."""
     return f"{scope}/{name}.{parameter}" if scope else f"{name}.{parameter}" if name else parameter
+
+
+def _names(text: str) -> set[str]:
+    return set(re.findall(r"[^\W\d]\w*", text))
 
 
 class _Delegate(config_parser.ParserDelegate):
@@ -101,6 +148,20 @@ class _Delegate(config_parser.ParserDelegate):
 
     def macro(self, name: str) -> Macro:
         return Macro(name)
+
+
+@dataclass
+class _Block:
+    """What the lines that are indented below `piece` are about; `header` is None where that can't be read."""
+
+    piece: Piece
+    header: str | None
+    begun: bool = False
+
+
+_IMPORT = re.compile(r"\s*(?:import|from)[ \t]+[\w.]")
+_EXAMPLE = "\n _ = 0"
+"""What makes a block of a block's first line."""
 
 
 def parse(text: str, file: str) -> list[Statement]:
@@ -113,101 +174,100 @@ def parse(text: str, file: str) -> list[Statement]:
     file : str
         How to call the file in messages.
 
-    Raises
-    ------
-    ConfigError
-        If the text is no recipe, or holds an ``import``; with the file and the line.
+    Returns
+    -------
+    list of Binding, Include or Broken
+        One per statement; ``import`` is among those that can't be read.
     """
-    statements: list[Statement] = []
-    make: Any = config_parser.ConfigParser
-    parser: Any = None
+    found: list[Statement] = []
+    levels = [0]
+    blocks = [_Block(Piece(0, "", None), "")]
+    for piece in pieces(re.sub(r"\r\n?", "\n", text)):
+        while len(blocks) > 1 and piece.indentation <= blocks[-1].piece.indentation:
+            found += _empty(blocks.pop(), file)
+        block, inside = blocks[-1], len(blocks) > 1
+        above = f"{block.header}\n" if inside else ""
+        fault = piece.fault or misplaced(piece, levels, inside and block.begun)
+        block.begun = True
+        header = None
+        if block.header is None and not piece.fault:
+            found.append(Broken(Where(file, piece.line), None, piece.text))
+        elif fault:
+            found.append(_broken(piece, file, above, *fault))
+        elif piece.is_header and not inside:
+            statement = _read(replace(piece, text=piece.text.strip()), file, below=_EXAMPLE)
+            if isinstance(statement, Broken):
+                found.append(statement)
+            else:
+                header = piece.text.strip()
+        else:
+            found.append(_read(piece, file, above))
+        if piece.is_header:
+            blocks.append(_Block(piece, header))
+    for block in blocks[1:]:
+        found += _empty(block, file)
+    return found
+
+
+def _empty(block: _Block, file: str) -> list[Broken]:
+    if block.begun or block.header is None:
+        return []
+    why = f"`{shown(block.piece.text)}` has no lines below it: each is indented, and says parameter = value"
+    return [Broken(Where(file, block.piece.line), why, block.piece.text)]
+
+
+def _read(piece: Piece, file: str, above: str = "", below: str = "") -> Statement:
+    """Let gin read a statement, with what must stand above or below it."""
+    if _IMPORT.match(piece.text):
+        why = "a recipe must not run code; parts are found by name once they are installed (acaikit list)"
+        return _broken(piece, file, above, piece.line, f"`{shown(piece.text)}` is refused: {why}")
     try:
-        parser = make(io.StringIO(text), _Delegate())
-        for statement in parser:
-            where = Where(file, statement.location.line_num)
-            if isinstance(statement, config_parser.ImportStatement):
-                said = statement.location.line_content.strip()
-                why = "a recipe must not run code; parts are found by name once they are installed (acaikit list)"
-                raise ConfigError([f"{where}: `{said}` is refused: {why}"])
-            if isinstance(statement, config_parser.IncludeStatement):
-                statements.append(Include(statement.filename, where))
-            elif isinstance(statement, config_parser.BindingStatement):
-                statements.append(_binding(statement, where))
-    except SyntaxError as error:
-        raise ConfigError([_syntax_fault(error, text, file)]) from None
-    except tokenize.TokenError as error:
-        raise ConfigError([_unclosed(text, file, error.args[0], error.args[1][0])]) from None
-    except (TypeError, RecursionError) as error:
-        why = "its brackets are nested too deeply" if isinstance(error, RecursionError) else str(error)
-        line = parser.current_token.start[0] if parser is not None else 1
-        raise ConfigError([f"{Where(file, line)}: the value can't be read: {why}"]) from None
-    return statements
+        statement = _gin(above + piece.text + below)
+    except TypeError:
+        why = f"`{shown(piece.text)}` can't be read: a list or a dict can't be a dict's key"
+        return _broken(piece, file, above, piece.line, why)
+    except (SyntaxError, tokenize.TokenError) as error:
+        return _unreadable(piece, file, above, error)
+    if isinstance(statement, config_parser.IncludeStatement):
+        return Include(statement.filename, Where(file, piece.line))
+    if statement.scope and not statement.arg_name:
+        name = f"{statement.scope}/{statement.selector}"
+        why = f"{name} names a part but no parameter: write {name}.parameter = ..."
+        return Broken(Where(file, piece.line), why, piece.text)
+    return _binding(statement, Where(file, piece.line))
+
+
+def _gin(text: str) -> Any:
+    """Return the last statement of a text that is one, or a block."""
+    make: Any = config_parser.ConfigParser
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about backslashes, by Python itself, in some versions
+        *_, statement = make(io.StringIO(text), _Delegate())
+    return statement
 
 
 def _binding(statement: Any, where: Where) -> Binding:
     if statement.arg_name:
         return Binding(statement.scope, statement.selector, statement.arg_name, statement.value, where)
-    if statement.scope:
-        name = f"{statement.scope}/{statement.selector}"
-        raise ConfigError([f"{where}: {name} names a part but no parameter: write {name}.parameter = ..."])
     return Binding("", "", statement.selector, statement.value, where)
 
 
-def _syntax_fault(error: SyntaxError, text: str, file: str) -> str:
-    location = error.args[1] if len(error.args) > 1 else None
-    line = (location[1] if location else error.lineno) or 1
-    content = _line(text, line)
-    message = str(error.args[0]).split("\n")[0].strip()
-    if "EOF" in message or "never closed" in message or "unterminated" in message:
-        return _unclosed(text, file, message, line)
-    opened = _open_brackets(text, before=line)
-    if opened and re.match(r"[\w./]+\s*=|include\b", content):
-        bracket, start = opened[0]
-        said = f"the bracket {bracket} in `{_line(text, start)}` is not closed"
-        return f"{Where(file, start)}: {said} when `{content}` begins in line {line}"
-    return f"{Where(file, line)}: `{content}` can't be read: {_hint(content, str(error.args[0])) or message}"
+def _unreadable(piece: Piece, file: str, above: str, error: SyntaxError | tokenize.TokenError) -> Broken:
+    """Say which line of a statement can't be read, and how to write it; in our words, as Python's vary."""
+    row = error.args[1][0] if isinstance(error, tokenize.TokenError) else error.args[1][1]
+    lines = piece.text.rstrip().split("\n")
+    row = min(max(row - 1 - above.count("\n"), 0), len(lines) - 1)
+    token = re.search(r"Failed to parse token '(.*)'$", str(error.args[0]), re.DOTALL)
+    content = shown(lines[row])
+    why = hint(content, token[1] if token else "")
+    return _broken(piece, file, above, piece.line + row, f"`{content}` can't be read: {why}")
 
 
-def _hint(content: str, message: str) -> str:
-    """Return how to write what gin could not read, where that can be guessed."""
-    failed = re.search(r"Failed to parse token '(.*)'$", message, re.DOTALL)
-    unquoted = re.search(r"=\s*([^\d\s=#'\"\[({@%+-][^'\"#]*)(?:#.*)?$", content)
-    value = unquoted[1].strip().strip("“”‘’") if unquoted else failed[1] if failed else ""
-    meant = {"true": "True", "false": "False", "none": "None", "null": "None"}.get(value.lower())
-    if meant:
-        return "" if value == meant else f"write {meant}"
-    if content.startswith("include"):
-        return "write include 'file'"
-    if unquoted or value.isidentifier():
-        return f"a text needs quotes ('{value}'), a part an @ (@{value}())"
-    return f"{value} is no value" if value else ""
-
-
-def _unclosed(text: str, file: str, message: str, line: int) -> str:
-    """Name the line of the first bracket, or of the text, that is never closed."""
-    opened = _open_brackets(text)
-    if not opened:
-        return f"{Where(file, line)}: `{_line(text, line)}` can't be read: {message}"
-    bracket, line = opened[0]
-    return f"{Where(file, line)}: the bracket {bracket} in `{_line(text, line)}` is never closed"
-
-
-def _open_brackets(text: str, before: float = float("inf")) -> list[tuple[str, int]]:
-    """Return each bracket that is still open at the beginning of the line `before`, and the line it is in."""
-    opened: list[tuple[str, int]] = []
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.start[0] >= before:
-                break
-            if token.string in ("(", "[", "{") and token.type == tokenize.OP:
-                opened.append((token.string, token.start[0]))
-            elif token.string in (")", "]", "}") and opened:
-                opened.pop()
-    except (tokenize.TokenError, SyntaxError):
-        pass
-    return opened
-
-
-def _line(text: str, line: int) -> str:
-    lines = text.split("\n")
-    return lines[line - 1].strip()[:200] if line <= len(lines) else ""
+def _broken(piece: Piece, file: str, above: str, line: int, why: str) -> Broken:
+    left, equals, _ = piece.text.partition("=")
+    binding = None
+    if equals:
+        with suppress(SyntaxError, tokenize.TokenError):
+            statement = _gin(f"{above}{left}= None")
+            binding = _binding(statement, Where(file, piece.line))
+    return Broken(Where(file, line), why, piece.text, binding)

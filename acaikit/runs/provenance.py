@@ -86,6 +86,21 @@ def plugins(config: Config) -> dict[str, str]:
     return {part.distribution: part.version for part in sorted(parts, key=lambda p: p.distribution)}
 
 
+def changed_versions(info: Mapping[str, Any]) -> list[str]:
+    """Return a line about each distribution that a run, as `info` says, began with in another version than is here."""
+    lines = []
+    for name, then in info["plugins"].items():
+        now = registry.version(name)
+        if now is None:
+            lines.append(f"this run began with {name} {then}, which is not installed: pip install {name}=={then}")
+        elif now != then:
+            lines.append(
+                f"this run began with {name} {then}, and {now} is installed: what changed between them changes its "
+                f"numbers; {then} gives the old ones"
+            )
+    return lines
+
+
 def _commit() -> str | None:
     """Return the commit of the checkout that acaikit itself runs from, if it is one."""
     folder = Path(__file__).parent

@@ -18,11 +18,11 @@ from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.metrics import Metrics
 from acaikit.artifacts.publish import is_temporary, make_folder, remove_stale
 from acaikit.artifacts.rundir import RunDir
-from acaikit.config import Config, build, read_resolved
+from acaikit.config import Config, build, read_resolved, telling_places
 from acaikit.config.resolve import differences
 from acaikit.engine import Callback, Trainer, train
 from acaikit.errors import RunError
-from acaikit.runs.provenance import check_data, describe, fingerprint
+from acaikit.runs.provenance import changed_versions, check_data, describe, fingerprint
 from acaikit.types import Scores
 
 SAVE_EVERY = 600.0
@@ -81,6 +81,8 @@ class Session:
         if changed:
             said = ", ".join(changed)
             self.say(f"this run began under other conditions, so its bits may differ from here on: {said}")
+        for line in changed_versions(self.info):
+            self.say(line)
 
     def extend(self, samples: int) -> None:
         """Raise the budget, and save it at once; asking for the budget that the run has changes nothing.
@@ -168,10 +170,10 @@ def open_session(
     """
     directory, device = RunDir(path), torch.device(device)
     check(path, config)
-    experiment = build(
-        config if config is not None else read_resolved(directory.read_run()["resolved"], f"{path}/run.h5")
-    )
-    experiment.build()  # what doesn't fit together is said before gigabytes are got
+    recipe = config if config is not None else read_resolved(directory.read_run()["resolved"], f"{path}/run.h5")
+    experiment = build(recipe)
+    with telling_places(recipe):
+        experiment.build()  # what doesn't fit together is said before gigabytes are got
     experiment.dataset.prepare()
     trainer = Trainer(experiment, device)
     lock = FileLock(directory.lock_file)

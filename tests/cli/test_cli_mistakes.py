@@ -26,16 +26,16 @@ DEEP = 3000
         ("{'a': 1}\n", 1, "can't be read"),
         (f"{BASE}x = [1,\n", 8, r"the bracket \[ in `x = \[1,` is never closed"),
         (f"Experiment.regularizers = [@ACAI()\n{BASE}", 1, r"the bracket \[ .* is not closed"),
-        (f"{BASE}x = '''abc\n\n\n", 8, "can't be read"),
+        (f"{BASE}x = '''abc\n\n\n", 8, "the text in `x = '''abc` is never closed"),
         (f"{BASE}FactorBenchmark.path = slerp\n", 8, r"a text needs quotes \('slerp'\)"),
         (f"{BASE}Experiment.probe = true\n", 8, "write True"),
-        (f"{BASE}x = {'[' * DEEP}{']' * DEEP}\n", 8, "nested too deeply|too many nested|never closed"),
-        (f"{BASE}x = {{[1]: 2}}\n", 8, "unhashable"),
+        (f"{BASE}x = {'[' * DEEP}{']' * DEEP}\n", 8, "more than 100 brackets are open"),
+        (f"{BASE}x = {{[1]: 2}}\n", 8, "can't be a dict's key"),
         (f"{BASE}\n😀 = 5\n", 9, "😀 = 5"),
         (f"{BASE}import os\n", 8, "`import os` is refused"),
         (f"{BASE}include '/etc/passwd'\n", 8, "lies outside"),
         (f"{BASE}include '{'x' * 5000}'\n", 8, "is found neither"),
-        (f"{BASE}include 'r.gin'\n", 1, r"a circle of includes: r.gin includes r.gin"),
+        (f"{BASE}include 'r.gin'\n", 8, r"a circle of includes: r.gin includes r.gin"),
         (f"{BASE}Experiment.seed = 1\nExperiment.seed = 1\n", 9, "bound a second time; the first is r.gin:8"),
         (
             f"{BASE}Experiment.samples = %smaples\nsamples = 5\n",
@@ -76,12 +76,6 @@ def test_mistakes_in_a_recipe(acaikit, recipe: str, line: int, said: str, ends: 
     assert ran.err.startswith("error: ")
     assert re.search(rf"r\.gin:{line}: .*{said}", ran.err)
     assert ran.err == acaikit("show", "r.gin", code=2).err
-
-
-def test_sizes_that_do_not_fit_together(acaikit) -> None:
-    for before, after in (("= 8", "= 10"), ("ConvDecoder.scales = 2", "ConvDecoder.scales = 1")):
-        Path("r.gin").write_text(BASE.replace(before, after))
-        assert "scales = " in acaikit("run", "r.gin", "--dry-run", code=2).err
 
 
 def test_every_fault_is_in_one_report(acaikit) -> None:
@@ -132,7 +126,7 @@ def test_a_recipe_that_is_none(acaikit, recipe: str) -> None:
 
 def test_a_recipe_that_is_no_text(acaikit) -> None:
     Path("r.gin").write_bytes(b"x = 1\n\xff\xfe\x00")
-    assert "r.gin:1: the file can't be read" in acaikit("run", "r.gin", code=2).err
+    assert "r.gin:1: the file can't be read: 'utf-8' codec" in acaikit("run", "r.gin", code=2).err
 
 
 def test_messages_are_shown_as_they_are(acaikit) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -214,9 +215,14 @@ def test_what_a_part_handed_over_unmade_will_read_is_read_and_checked() -> None:
     assert faults(text.replace("b/Delta.y", "b/Delta.q"), "keep") == [
         "r.gin:5: Delta has no parameter 'q'; known: x, y, z"
     ]
-    assert faults(text.replace("m =", "n ="), "keep") == ["r.gin:2: no macro is called 'm'; known: n"]
+    assert faults(text.replace("m =", "n ="), "keep") == [
+        "r.gin:2: no macro is called 'm': define it in a line of its own, m = ...; defined are n"
+    ]
     (fault,) = faults(f"{text}\na/Delta.z = 2", "keep")
-    assert fault == "r.gin:6: nothing reads a/Delta.z: Delta is not built in the scope 'a'"
+    assert (
+        fault
+        == "r.gin:6: nothing reads a/Delta.z: Delta is not built in the scope 'a': write @a/Delta() where it is meant"
+    )
 
 
 def test_the_scope_of_a_part_handed_over_unmade_is_its_receivers() -> None:
@@ -246,7 +252,7 @@ def test_every_use_of_a_reference_makes_an_object_of_its_own() -> None:
         ("Root.x = 1\nRoot.q = 1", ["r.gin:2: Root has no parameter 'q'; known: x, y, z"]),
         (
             "Root.x = @Strict()\nStrict.neded = 1\nStrict.named = 1",
-            ["r.gin:2: Strict has no parameter 'neded': did you mean needed", "r.gin:1: nothing sets Strict.needed, "],
+            ["r.gin:2: Strict has no parameter 'neded': did you mean needed"],
         ),
         ("\nRoot.x = @Strict()\nStrict.needed = 1", ["r.gin:2: nothing sets Strict.named, which has no default"]),
         ("Root.x = @Strict()", ["r.gin:1: nothing sets Strict.needed, Strict.named, which have no default"]),
@@ -263,7 +269,10 @@ def test_every_use_of_a_reference_makes_an_object_of_its_own() -> None:
         ("Root.x = 1\nBeta.x = 1", ["r.gin:2: nothing reads Beta.x: Beta is not part of this experiment"]),
         ("m = 1\nRoot.x = 1", ["r.gin:1: nothing reads the macro 'm': write %m where it is meant"]),
         ("dpeth = 1\nRoot.x = %depth\ndepth = 2", ["r.gin:1: nothing reads the macro 'dpeth': did you mean depth?"]),
-        ("Beta = 1", ["r.gin:1: Beta is a part, and no parameter of it is named: write Beta.parameter = ..."]),
+        (
+            "Beta = 1",
+            ["r.gin:1: nothing reads the macro 'Beta': Beta is a part, and no parameter of it is named: write Beta."],
+        ),
         (
             "Root.x = @small/Beta()\nsmal/Beta.x = 1",
             ["reads smal/Beta.x: no reference has the scope 'smal': did you mean small"],
@@ -271,7 +280,7 @@ def test_every_use_of_a_reference_makes_an_object_of_its_own() -> None:
         ("Root.x = @a/Beta()\nRoot.y = @Gamma()\na/Gamma.x = 1", ["Gamma.x: Gamma is not built in the scope 'a'"]),
         (
             "Root.x = @a/Beta()\nBeta.x = 1\na/Beta.x = 2",
-            ["r.gin:2: nothing reads Beta.x: a/Beta.x overrides it at r.gin:3"],
+            [r"r.gin:2: nothing reads Beta.x: wherever Beta is built, a/Beta.x \(r.gin:3\) stands above it: leave"],
         ),
         ("Root.x = @Beta\nBeta.q = 1", ["r.gin:2: Beta has no parameter 'q'"]),
         (
@@ -300,6 +309,19 @@ def test_faults(text: str, said: list[str]) -> None:
 def test_a_long_chain_of_macros_is_a_fault() -> None:
     chain = "\n".join(f"m{i} = %m{i + 1}" for i in range(2000))
     assert "macros or references" in faults(f"Root.x = %m0\n{chain}\nm2000 = 1")[0]
+
+
+def test_a_part_handed_over_unmade_can_be_made_any_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["acaikit.config.build"], "MOST_VALUES", 10)
+    make = ours("keep.later = @Beta\nBeta.x = [1, 2, 3]", "keep")
+    assert [make() for _ in range(10)] == [("Beta", (("x", [1, 2, 3]), ("y", 0), ("z", 0)))] * 10
+
+
+def test_a_part_that_refuses_a_value_refuses_it_each_time() -> None:
+    make = ours("keep.later = @Strict\nStrict.weight = -1\nStrict.named = 1\nStrict.needed = 1", "keep")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"r.gin:2: Strict.weight must be at least 0"):
+            make()
 
 
 def test_a_part_that_takes_any_parameter() -> None:

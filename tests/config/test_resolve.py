@@ -11,6 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from acaikit.config import read_recipe, read_resolved
+from acaikit.config.faults import report
+from acaikit.config.reader import Reader
 from acaikit.config.resolve import differences, names, write
 from acaikit.config.syntax import Macro, Reference, label
 from acaikit.errors import ConfigError, UserError
@@ -40,9 +42,13 @@ def values(path: Path | str, *overrides: str) -> dict[str, object]:
 
 
 def faults(path: Path | str, *overrides: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        read_recipe(str(path), overrides)
-    return caught.value.faults
+    """What is wrong with a recipe before anything is built."""
+    reader = Reader()
+    reader.file(Path(path))
+    for text in overrides:
+        reader.override(text)
+    reader.settle()
+    return report(reader.faults, reader.sources).faults
 
 
 def test_names_become_full_everywhere(recipe: Write) -> None:
@@ -70,6 +76,7 @@ def test_every_unknown_name_is_reported_with_its_line_and_the_nearest(recipe: Wr
     assert found == [
         "r.gin:1: no part is called 'ACIA': did you mean ACAI?",
         "r.gin:4: no part is called 'Denosing': did you mean Denoising?",
+        "r.gin:4: no part is called 'ConvEncodre': did you mean ConvEncoder or ConvDecoder?",
         "--set 'Latentdropuot.p = 0.1': no part is called 'Latentdropuot': did you mean LatentDropout or Latents?",
     ]
 
@@ -86,7 +93,8 @@ def test_files_of_equal_rank_must_agree(recipe: Write) -> None:
     path = recipe(r="include 'a.gin'\ninclude 'b.gin'\n", a="m = 1\nn = [2]\n", b="n = [2]\n\nm = 2\n")
     (fault,) = faults(path)
     a, b = Path.cwd() / "a.gin", Path.cwd() / "b.gin"
-    assert fault == f"{a}:1: m is bound differently in files of equal rank: {a}:1 says 1; {b}:3 says 2"
+    said = f"m is bound differently in files of equal rank: {a}:1 says 1; {b}:3 says 2"
+    assert fault == f"{a}:1: {said}: bind it in the file that includes them"
 
 
 def test_a_file_above_settles_what_files_below_disagree_about(recipe: Write) -> None:
@@ -96,7 +104,9 @@ def test_a_file_above_settles_what_files_below_disagree_about(recipe: Write) -> 
 
 def test_a_binding_is_written_once_per_file(recipe: Write) -> None:
     (fault,) = faults(recipe(r="ACAI.weight = 1\nacaikit.regularizers.ACAI.weight = 1\n"))
-    assert re.fullmatch(r"r\.gin:2: ACAI\.weight is bound a second time; the first is r\.gin:1", fault)
+    assert re.fullmatch(
+        r"r\.gin:2: ACAI\.weight is bound a second time; the first is r\.gin:1: keep one of them", fault
+    )
 
 
 FILES = ("r", "a", "b", "c", "d")
@@ -157,7 +167,7 @@ def test_includes_outside_are_refused(tmp_path: Path, written: str) -> None:
     (inside / "r.gin").write_text(f"\ninclude '{written.format(outside=outside)}'\n")
     (fault,) = faults(inside / "r.gin")
     assert fault.startswith(f"{inside / 'r.gin'}:2: include ")
-    assert "outside" in fault and "recipe root" in fault
+    assert fault.endswith(f"lies outside {inside} and acaikit's own recipes: put a copy beside the recipe")
 
 
 @pytest.mark.parametrize("written", ["nowhere.gin", "", ".", "sub", "a" * 5000, r"a\0b"])

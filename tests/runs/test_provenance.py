@@ -15,11 +15,13 @@ import pytest
 import torch
 
 from acaikit.artifacts.rundir import RunDir
-from acaikit.config import Config
+from acaikit.config import Config, read_bindings
 from acaikit.data import Arrays, Disc
+from acaikit.errors import Note
 from acaikit.registry import parts
 from acaikit.runs import provenance
-from acaikit.runs.provenance import data_protocol, describe, fingerprint, plugins
+from acaikit.runs.opened import open_run
+from acaikit.runs.provenance import changed_versions, data_protocol, describe, fingerprint, plugins
 
 Recipe = Callable[..., Config]
 CPU = torch.device("cpu")
@@ -66,6 +68,45 @@ def test_plugins_are_those_that_the_recipe_names(recipe: Recipe, monkeypatch: py
     )
     assert any(part.name == "ACAI" for part in parts())
     assert list(plugins(recipe("acai")).items()) == [("acaikit", version("acaikit")), ("others-kit", "1.2")]
+
+
+def test_a_plugins_path_that_a_text_names_counts(install: Callable[..., Path], recipe: Recipe) -> None:
+    install("acai-bow", "1.5", {"paths": {"bow": "bow:bow", "low": "bow:low"}})
+    config = recipe("baseline")
+    assert "acai-bow" not in plugins(config)
+    for text in ("bow", "paths.bow", "acai_bow.paths.bow"):
+        named = read_bindings(["Interpolation.path = 'lerp'", f"x = [1, {{'a': {text!r}}}]"])
+        assert plugins(named) == {"acaikit": version("acaikit"), "acai-bow": "1.5"}
+    assert "acai-bow" not in plugins(read_bindings(["Interpolation.path = 'ow'"]))
+
+
+def test_versions_that_differ_are_told_one_line_each(install: Callable[..., Path]) -> None:
+    install("acai-new", "2.0", {"paths": {"new": "new:new"}})
+    install("Acai.Same", "1.0", {"paths": {"same": "same:same"}})
+    ours = {"acaikit": version("acaikit")}
+    assert changed_versions({"plugins": {**ours, "acai-same": "1.0"}}) == []
+    assert changed_versions({"plugins": {"acaikit": "0.0.1", "acai-gone": "3.0", "acai-new": "1.0"}}) == [
+        f"this run began with acaikit 0.0.1, and {version('acaikit')} is installed: what changed between them changes "
+        "its numbers; 0.0.1 gives the old ones",
+        "this run began with acai-gone 3.0, which is not installed: pip install acai-gone==3.0",
+        "this run began with acai-new 1.0, and 2.0 is installed: what changed between them changes its numbers; "
+        "1.0 gives the old ones",
+    ]
+
+
+def test_a_run_of_another_version_is_opened_and_continued_with_a_word(
+    recipe: Recipe, tmp_path: Path, train: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    train(path, recipe(), steps=3)
+    open_run(path)  # a warning would be an error
+    installed = provenance.registry.version
+    monkeypatch.setattr(provenance.registry, "version", lambda name: "99" if name == "acaikit" else installed(name))
+    with pytest.warns(Note, match=rf"^{path}: this run began with acaikit .*, and 99 is installed"):
+        open_run(path)
+    said: list[str] = []
+    train(path, steps=3, say=said.append)
+    assert [line.partition(",")[0] for line in said] == [f"this run began with acaikit {version('acaikit')}"]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

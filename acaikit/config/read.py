@@ -1,0 +1,74 @@
+"""Reading recipes: the whole way from a name to bindings that have no fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from acaikit.config.build import Builder
+from acaikit.config.faults import report
+from acaikit.config.reader import Reader
+from acaikit.config.resolve import Config
+from acaikit.recipes import locate
+
+
+def read_recipe(recipe: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a recipe, everything it includes, and bindings that stand above it.
+
+    Parameters
+    ----------
+    recipe : str
+        A file, or a shipped recipe's name.
+    overrides : sequence of str
+        Bindings such as ``"ACAI.weight = 1.0"``, as ``--set`` takes them.
+
+    Raises
+    ------
+    ConfigError
+        With every fault found, each with its file and line; where one is found in reading, those too that `build`
+        finds.
+    """
+    reader = Reader()
+    reader.file(locate(recipe))
+    for text in overrides:
+        reader.override(text)
+    config = reader.settle()
+    if reader.faults:
+        builder = Builder(config, reader.gaps)
+        builder.build("Experiment")
+        raise report([*reader.faults, *builder.faults], config.sources)
+    return config
+
+
+def read_bindings(texts: Sequence[str]) -> Config:
+    """Read bindings alone, as ``--set`` takes them, without a recipe.
+
+    Raises
+    ------
+    ConfigError
+        With every fault found; where one is found in reading, misspelled parameters and macros too.
+    """
+    reader = Reader()
+    for text in texts:
+        reader.override(text)
+    config = reader.settle()
+    if reader.faults:
+        builder = Builder(config, reader.gaps)
+        builder.check_each()
+        raise report([*reader.faults, *builder.faults], config.sources)
+    return config
+
+
+def read_resolved(text: str, file: str = "resolved") -> Config:
+    """Read what `Config.resolved` returned; includes are refused.
+
+    Raises
+    ------
+    ConfigError
+        With every fault found.
+    """
+    reader = Reader()
+    reader.text(text, file, folder=None)
+    config = reader.settle()
+    if reader.faults:
+        raise report(reader.faults, config.sources)
+    return config
