@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from acaikit import recipes, registry
 from acaikit.catalogue import Entry, catalogue
 from acaikit.cli import options
-from acaikit.cli.terminal import out, print_json
+from acaikit.cli.completion import complete_kind
+from acaikit.cli.terminal import out, print_json, say
 from acaikit.errors import UserError
-from acaikit.registry import KINDS, parts, unknown
-
-
-def _complete_kind(incomplete: str) -> list[str]:
-    return [kind for kind in KINDS if kind.startswith(incomplete)]
+from acaikit.registry import KINDS, ONLY, RECIPES, Part, parts, shortest_name, unknown
 
 
 def register(app: typer.Typer) -> None:
@@ -27,44 +28,127 @@ def register(app: typer.Typer) -> None:
 def list_parts(
     kind: Annotated[
         str | None,
-        typer.Argument(help=f"One of {', '.join(KINDS)}.", autocompletion=_complete_kind, show_default="all kinds"),
+        typer.Argument(
+            help=f"One of {', '.join(KINDS)}; or recipes.",
+            autocompletion=complete_kind,
+            show_default="all kinds of parts",
+        ),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the traceback of what can't be imported.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """List every installed part: what it is, its parameters with defaults, and which distribution it comes from."""
-    chosen = kind if kind is None or kind in KINDS else f"{kind}s"
-    if chosen is not None and chosen not in KINDS:
-        raise UserError(unknown("no kind of part is called", str(kind), KINDS))
+    """List what is installed: each part, its parameters with defaults, its distribution and file; or the recipes.
+
+    A part that acaikit or another plugin has too is listed under the name that reaches it. What can't be imported is
+    BROKEN, and harms no command that doesn't name it. ACAIKIT_PLUGINS=acaikit-one,acaikit-two restricts which plugins
+    count; set and empty, none does.
+    """
+    known = (*KINDS, RECIPES)
+    chosen = kind if kind is None or kind in known else f"{kind}s"
+    if chosen is not None and chosen not in known:
+        raise UserError(unknown("no kind of part is called", str(kind), known))
+    notes = _notes()
+    if chosen == RECIPES:
+        _list_recipes(notes, as_json)
+        return
     entries = catalogue(part for part in parts() if part.kind in KINDS and chosen in (None, part.kind))
     if as_json:
-        print_json({"parts": [_plain(entry) for entry in entries]})
+        print_json({"parts": [_plain(entry, verbose) for entry in entries], "notes": notes})
         return
     for group in KINDS:
         rows = [entry for entry in entries if entry.part.kind == group]
         if rows:
             out.print(_table(group, rows))
+    for entry in entries:
+        if verbose and entry.traceback is not None:
+            say(f"\n{entry.part.full_name}:\n{entry.traceback}", out)
+    _say(notes)
+
+
+def _notes() -> list[str]:
+    """Return what the list lacks, and why."""
+    left_out, absent = registry.left_out(), registry.absent()
+    notes = registry.faults()
+    if left_out:
+        notes.append(f"{ONLY} leaves out {', '.join(left_out)}")
+    if absent:
+        notes.append(f"{ONLY} names what brings no parts here: {', '.join(absent)}")
+    return notes
+
+
+def _say(notes: Iterable[str]) -> None:
+    for note in notes:
+        say(f"note: {note}")
 
 
 def _table(kind: str, entries: list[Entry]) -> Table:
-    table = Table(
-        "name", "what it is", "parameters", "from", title=kind, title_justify="left", title_style="bold", expand=True
-    )
+    table = _begin(kind, "name", "what it is", "parameters", "from")
     for entry in entries:
         part = entry.part
-        what = Text(entry.description) if entry.broken is None else Text(f"BROKEN: {entry.broken}", style="red")
         parameters = "\n".join(name if v is None else f"{name}={v}" for name, v in (entry.parameters or {}).items())
-        table.add_row(Text(part.name), what, Text(parameters), Text(f"{part.distribution} {part.version}"))
+        name = Text("\n".join(filter(None, (shortest_name(part), entry.key and f"key {entry.key}"))))
+        table.add_row(name, _what(entry.description, entry.broken), Text(parameters), _origin(part, entry.file))
     return table
 
 
-def _plain(entry: Entry) -> dict[str, object]:
+def _begin(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", title_style="bold", expand=True)
+
+
+def _what(description: str, broken: str | None) -> Text:
+    return Text(description) if broken is None else Text(f"BROKEN: {broken}", style="red")
+
+
+def _origin(part: Part, file: Path | None) -> Text:
+    return Text("\n".join([f"{part.distribution} {part.version}", *([_short(file)] if file else [])]), overflow="fold")
+
+
+def _short(file: Path) -> str:
+    """Return a file's path as Python imports it: below the innermost folder of `sys.path` that it is in."""
+    folders = [folder for folder in map(Path, sys.path) if folder.is_absolute() and file.is_relative_to(folder)]
+    inner = max(folders, key=lambda folder: len(folder.parts), default=None)
+    return str(file.relative_to(inner)) if inner else str(file)
+
+
+def _plain(entry: Entry, verbose: bool) -> dict[str, object]:
     part = entry.part
-    return {
+    told: dict[str, object] = {
         "kind": part.kind,
         "name": part.name,
+        "shortest_name": shortest_name(part),
         "distribution": part.distribution,
         "version": part.version,
+        "file": None if entry.file is None else str(entry.file),
         "description": entry.description,
         "parameters": entry.parameters,
         "broken": entry.broken,
     }
+    if part.kind == "evaluators":
+        told["key"] = entry.key
+    if verbose:
+        told["traceback"] = entry.traceback
+    return told
+
+
+def _list_recipes(notes: list[str], as_json: bool) -> None:
+    named, broken = recipes.named(), recipes.broken()
+    if as_json:
+        found = [
+            {"name": name, "distribution": r.distribution, "file": str(r.file), "description": r.description}
+            for name, r in named.items()
+        ]
+        packages = [
+            {"package": p.entry_point.value, "distribution": p.distribution, "version": p.version, "broken": reason}
+            for p, reason in broken.items()
+        ]
+        print_json({"recipes": found, "broken": packages, "notes": notes})
+        return
+    table = _begin("recipes", "name", "what it is", "from")
+    for name, recipe in named.items():
+        table.add_row(Text(name), Text(recipe.description), Text(f"{recipe.distribution}\n{_short(recipe.file)}"))
+    for package, reason in broken.items():
+        table.add_row(Text(package.name), _what("", reason), _origin(package, None))
+    out.print(table)
+    _say(notes)

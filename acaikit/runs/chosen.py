@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from acaikit.catalogue import describe
 from acaikit.config import Config, build
 from acaikit.config.resolve import mentioned
-from acaikit.errors import UserError
+from acaikit.errors import Note, UserError
 from acaikit.evaluators.base import Evaluator
-from acaikit.registry import Part, find, parts, unknown
+from acaikit.registry import OURS, Part, find, parts, unknown
 
 
 def choose(own: Sequence[Evaluator], asked: Sequence[str], protocol: str | None, given: Config) -> list[Evaluator]:
@@ -43,7 +46,9 @@ def choose(own: Sequence[Evaluator], asked: Sequence[str], protocol: str | None,
         evaluator = settings.make(part, mine)
         if protocol is not None and (other := evaluator.under(protocol)) is not evaluator:
             evaluator = settings.make(_part_of(other), other)
-        chosen.setdefault(evaluator.key, evaluator)
+        if type(chosen.setdefault(evaluator.key, evaluator)) is not type(evaluator):
+            both = f"{type(chosen[evaluator.key]).__name__} and {type(evaluator).__name__}"
+            raise UserError(f"{both} have one key, {evaluator.key!r}, by which results are stored: measure them apart")
     settings.check_all_read(chosen.values())
     return list(chosen.values())
 
@@ -53,24 +58,47 @@ def _installed() -> list[Part]:
 
 
 def _find(name: str) -> Part:
-    """Return the evaluator registered as `name`, or whose key is `name`; ours come first."""
+    """Return the evaluator registered as `name`, or whose key is `name`; a key of ours never changes its meaning."""
     if any(f".{part.full_name}".endswith(f".{name}") for part in _installed()):
         return find(name, "evaluators")
-    keys: dict[str, Part] = {}
-    for part in _installed():
-        with suppress(UserError, AttributeError):  # a broken one is none of this command's business
-            keys.setdefault(part.load().key, part)
-    if name in keys:
-        return keys[name]
-    raise UserError(unknown("no evaluator is called", name, [*keys, *(part.name for part in _installed())]))
+    keys = {part: describe(part).key for part in _installed()}
+    if name not in keys.values():
+        keys |= {part: _imported_key(part) for part, key in keys.items() if key is None}
+    having = [part for part, key in keys.items() if key == name]
+    if not having:
+        known = [key for key in keys.values() if key is not None]
+        raise UserError(unknown("no evaluator is called", name, [*known, *(part.name for part in keys)]))
+    first, *more = having
+    said = " or ".join(f"{part.full_name} (from {part.distribution} {part.version})" for part in more)
+    if more and first.distribution != OURS:
+        own = f"{first.full_name} (from {first.distribution} {first.version})"
+        raise UserError(f"the key {name!r} is ambiguous: say {own} or {said}")
+    if more:
+        warnings.warn(f"{name} is {first.name} here; for the other of this key say {said}", Note, stacklevel=2)
+    return first
+
+
+def _imported_key(part: Part) -> str | None:
+    """Return the key of an evaluator whose source doesn't say it."""
+    with suppress(UserError, AttributeError):  # a broken one is none of this command's business
+        found: str = part.load().key
+        return found
+    return None
 
 
 def _part_of(evaluator: Evaluator) -> Part:
     where = f"{type(evaluator).__module__}:{type(evaluator).__qualname__}"
     for part in _installed():
-        if part.entry_point.value == where:
+        if part.entry_point.value == where or _is(part, type(evaluator)):
             return part
-    return next(part for part in _installed() if part.load() is type(evaluator))
+    raise UserError(f"{type(evaluator).__name__} ({where}) is no part that a distribution lists")
+
+
+def _is(part: Part, kind: type) -> bool:
+    """Return whether a part is this class, which has been imported; nothing else is imported to find out."""
+    with suppress(UserError, AttributeError):
+        return part.entry_point.module in sys.modules and part.load() is kind
+    return False
 
 
 class _Settings:

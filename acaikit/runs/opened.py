@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -14,11 +15,12 @@ from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.metrics import read_metrics
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import build, read_resolved
-from acaikit.errors import RunError
+from acaikit.errors import Note, RunError
 from acaikit.evaluators.base import Trained
 from acaikit.experiment import Experiment
 from acaikit.model import Autoencoder
 from acaikit.probe import Probe
+from acaikit.runs.provenance import changed_versions
 
 
 class OpenRun:
@@ -43,6 +45,8 @@ class OpenRun:
     def __init__(self, path: Path, step: int | None = None, device: torch.device | str = "cpu") -> None:
         self.path, self.directory, self.device = path, RunDir(path), torch.device(device)
         self.info: dict[str, Any] = self.directory.read_run()
+        for line in changed_versions(self.info):
+            warnings.warn(f"{path}: {line}", Note, stacklevel=3)
         self.config: str = self.info["resolved"]
         self.experiment: Experiment = build(read_resolved(self.config, f"{path}/run.h5"))
         self.checkpoints = Checkpoints(self.directory.checkpoints, self.info["run_id"])
@@ -110,6 +114,11 @@ def open_run(path: str | os.PathLike[str], step: int | None = None, device: torc
         Which checkpoint; the newest that passes its checks, if left out.
     device : torch.device or str
         Where to put the model.
+
+    Warns
+    -----
+    Note
+        If acaikit or a plugin that the run names has another version than the run began with.
 
     Raises
     ------

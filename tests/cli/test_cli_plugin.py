@@ -13,20 +13,22 @@ from pathlib import Path
 import pytest
 
 import acaikit as package
+from acaikit import registry
 from acaikit.experiment import Experiment
 from acaikit.testing import check_regularizer
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+EXAMPLE = Path(__file__).parents[2] / "plugins" / "acaikit-example"
 Install = Callable[..., Path]
+RUN = ["run", "quickstart", "--set", "Experiment.regularizers = [@Sparse(), @ACAI()]", "--set", "Sparse.weight=0.01"]
 
 
 @pytest.fixture
 def sparse(install: Install) -> Path:
-    """The README's own example of a plugin, installed; returns the folder it is in."""
-    source = next(s for s in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class Sparse" in s)
-    project = tomllib.loads(next(re.finditer(r"```toml\n(\[project\].*?)```", README, re.DOTALL))[1])["project"]
+    """The plugin that the tutorial walks through, installed; returns the folder it is in."""
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     points = {group.removeprefix("acaikit."): made for group, made in project["entry-points"].items()}
-    return install(project["name"], project["version"], points, {"sparse.py": source})
+    files = {str(file.relative_to(EXAMPLE)): file.read_bytes() for file in EXAMPLE.glob("acaikit_example/**/*.*")}
+    return install(project["name"], "0.1", points, files)
 
 
 def test_it_is_listed_with_its_version(acaikit, sparse) -> None:
@@ -34,39 +36,43 @@ def test_it_is_listed_with_its_version(acaikit, sparse) -> None:
     assert told[-1] == {
         "kind": "regularizers",
         "name": "Sparse",
-        "distribution": "acaikit-sparse",
+        "shortest_name": "Sparse",
+        "distribution": "acaikit-example",
         "version": "0.1",
+        "file": str(sparse / "acaikit_example" / "__init__.py"),
         "description": "An L1 penalty on the latent.",
         "parameters": {"weight": "0.001"},
         "broken": None,
     }
-    assert "acaikit-sparse 0.1" in acaikit("list").out
+    assert "acaikit-example 0.1" in acaikit("list").out
 
 
 def test_a_recipe_can_name_it_beside_others(acaikit, sparse, tiny) -> None:
-    command = re.search(r'acaikit (run quickstart --set "Experiment.regularizers .*?) --dir', README)
-    assert command
-    words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command[1])]
-    ran = acaikit(*words, *tiny, "--dir", "r")
+    ran = acaikit(*RUN, *tiny, "--dir", "r")
     assert "Sparse " in ran.out
     told = json.loads(acaikit("show", "r", "--json").out)
-    assert told["plugins"].keys() == {"acaikit", "acaikit-sparse"}
-    assert told["plugins"]["acaikit-sparse"] == "0.1"
-    assert "acaikit_sparse.regularizers.Sparse.weight = 0.01" in told["resolved"]
-    assert {"name": "Sparse", "kind": "regularizers", "distribution": "acaikit-sparse", "version": "0.1"} in told[
+    assert told["plugins"].keys() == {"acaikit", "acaikit-example"}
+    assert told["plugins"]["acaikit-example"] == "0.1"
+    assert "acaikit_example.regularizers.Sparse.weight = 0.01" in told["resolved"]
+    assert {"name": "Sparse", "kind": "regularizers", "distribution": "acaikit-example", "version": "0.1"} in told[
         "parts"
     ]
     assert set(package.open_run("r").model.regularizers) == {"Sparse", "ACAI"}
-    assert "sparse" in sys.modules
+    assert "acaikit_example" in sys.modules
 
 
 def test_it_is_not_imported_where_it_is_not_named(acaikit, sparse, tiny) -> None:
     acaikit("run", "quickstart", *tiny, "--dry-run")
-    assert "sparse" not in sys.modules
+    assert "acaikit_example" not in sys.modules
+
+
+def test_its_recipes_are_found_by_name(acaikit, sparse, tiny) -> None:
+    told = json.loads(acaikit("run", "quickstart_sparse", "--dry-run", "--json").out)
+    assert "Sparse" in {part["name"] for part in told["parts"]}
 
 
 def test_it_is_a_plain_class_that_conforms(acaikit, sparse) -> None:
-    made = importlib.import_module("sparse").Sparse
+    made = importlib.import_module("acaikit_example").Sparse
     check_regularizer(made)
     from acaikit.data.lines import Lines
     from acaikit.nets import ConvDecoder, ConvEncoder
@@ -87,18 +93,16 @@ def test_another_process_finds_it(sparse: Path, tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert "acaikit-sparse" in {part["distribution"] for part in json.loads(ran.stdout)["parts"]}
+    assert "acaikit-example" in {part["distribution"] for part in json.loads(ran.stdout)["parts"]}
 
 
 def test_a_run_whose_plugin_is_gone_says_which(acaikit, sparse, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     acaikit("run", "quickstart_baseline", *tiny, "--set", "Experiment.regularizers=[@Sparse()]", "--dir", "r", "-q")
-    from acaikit import registry
-
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(sparse)])
     registry.installed.cache_clear()
     for command in ("show", "eval", "resume"):
         ran = acaikit(command, "r", code=2)
-        assert re.search(r"r/run.h5:\d+: no part is called 'acaikit_sparse.regularizers.Sparse'", ran.err)
+        assert re.search(r"r/run.h5:\d+: no part is called 'acaikit_example.regularizers.Sparse'", ran.err)
 
 
 @pytest.mark.parametrize(
@@ -127,10 +131,40 @@ def test_a_broken_plugin_is_listed_with_the_reason_and_breaks_nothing_else(
         assert reason in ran.err
 
 
+def test_an_evaluator_is_found_by_its_key_without_importing_the_others(acaikit, install: Install, finished) -> None:
+    source = "from pathlib import Path\nPath('imported').touch()\n1 / 0\n"
+    install("acai-broken", "0.1", {"evaluators": {"Broken": "broken_part:Broken"}}, {"broken_part.py": source})
+    acaikit("eval", finished, "--reconstruction", "--with", "probe")
+    acaikit("eval", finished)
+    assert not Path("imported").exists()
+    assert (
+        "no evaluator is called 'prob': did you mean probe" in acaikit("eval", finished, "--with", "prob", code=2).err
+    )
+
+
+def test_another_version_than_a_run_began_with_is_told(acaikit, install: Install, sparse, tiny) -> None:
+    regularizers = ["--set", "Experiment.regularizers=[@Sparse()]"]
+    command = ["run", "quickstart_baseline", *tiny, *regularizers, "--dir", "r"]
+    assert "this run began with" not in acaikit(*command, "--max-time", "0").err
+    (sparse / "acaikit_example-0.1.dist-info").rename(sparse / "acaikit_example-0.2.dist-info")
+    metadata = sparse / "acaikit_example-0.2.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("0.1", "0.2"))
+    registry.installed.cache_clear()
+    said = (
+        "this run began with acaikit-example 0.1, and 0.2 is installed: what changed between them changes its numbers; "
+        "0.1 gives the old ones"
+    )
+    for again in (["resume", "r"], command):
+        assert said in acaikit(*again, "--max-time", "0").err.splitlines()
+    assert said in acaikit("resume", "r").err.splitlines()
+    for look in (["show", "r"], ["eval", "r", "--probe"]):
+        assert f"note: r: {said}" in acaikit(*look).err.splitlines()
+
+
 def test_a_part_of_the_wrong_kind_is_refused(acaikit, install: Install) -> None:
     install("acai-odd", "0.1", {"regularizers": {"Odd": "odd_part:Odd"}}, {"odd_part.py": "class Odd: ..."})
     ran = acaikit("run", "quickstart_baseline", "--set", "Experiment.regularizers=[@Odd()]", code=2)
-    assert "each of Experiment.regularizers must be a Regularizer, not a Odd" in ran.err
+    assert "each of Experiment.regularizers must be a Regularizer, not an Odd" in ran.err
 
 
 def test_two_plugins_with_one_name(acaikit, install: Install) -> None:
