@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acaikit.cli import options
+from acaikit.cli.completion import complete_run
 from acaikit.cli.terminal import out, print_json, say
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ def register(app: typer.Typer) -> None:
 
 def _side(name: str) -> Any:
     return typer.Argument(
-        metavar=name, help="A run directory, a quoted glob, or the prefix of several seeds.", show_default=False
+        metavar=name,
+        help="A run directory, a quoted glob, or the prefix of several seeds.",
+        autocompletion=complete_run,
+        show_default=False,
     )
 
 

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from acaikit.cli import options
+from acaikit.cli.completion import complete_binding, complete_dataset
 from acaikit.cli.terminal import err, fail, out, print_json, say
 from acaikit.errors import UserError
-from acaikit.registry import OURS, parts
+from acaikit.registry import OURS
 
 if TYPE_CHECKING:
     from acaikit.data import Dataset
@@ -34,24 +35,26 @@ class SplitName(StrEnum):
     test = "test"
 
 
-def _complete_name(incomplete: str) -> list[str]:
-    return [p.name for p in parts() if p.kind == "datasets" and p.name.lower().startswith(incomplete.lower())]
-
-
 Name = Annotated[
     str,
     typer.Argument(
         help="A dataset, such as SVHN (acaikit data list), or a published set's folder, such as svhn.",
-        autocompletion=_complete_name,
+        autocompletion=complete_dataset,
         show_default=False,
     ),
 ]
 Names = Annotated[
-    list[str], typer.Argument(help="Datasets, such as SVHN CIFAR10.", autocompletion=_complete_name, show_default=False)
+    list[str],
+    typer.Argument(help="Datasets, such as SVHN CIFAR10.", autocompletion=complete_dataset, show_default=False),
 ]
 Parameters = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="BINDING", help="A parameter, such as \"ImageFolder.path='photos.zip'\"."),
+    typer.Option(
+        "--set",
+        metavar="BINDING",
+        help="A parameter, such as \"ImageFolder.path='photos.zip'\".",
+        autocompletion=complete_binding,
+    ),
 ]
 
 

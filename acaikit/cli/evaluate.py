@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acaikit.cli import options
+from acaikit.cli.completion import complete_binding, complete_evaluator
 from acaikit.cli.terminal import fail, out, print_json, say
 from acaikit.errors import UserError
 
@@ -36,12 +37,20 @@ Protocol = Annotated[
 With = Annotated[
     list[str] | None,
     typer.Option(
-        "--with", metavar="NAME", help="Any evaluator that is installed (acaikit list evaluators), by name or key."
+        "--with",
+        metavar="NAME",
+        help="Any evaluator that is installed (acaikit list evaluators), by name or key.",
+        autocompletion=complete_evaluator,
     ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="BINDING", help="A setting of an evaluator, such as KMeans.restarts=100."),
+    typer.Option(
+        "--set",
+        metavar="BINDING",
+        help="A setting of an evaluator, such as KMeans.restarts=100.",
+        autocompletion=complete_binding,
+    ),
 ]
 
 
@@ -55,7 +64,7 @@ def _flag(names: str, what: str) -> Any:
 
 
 def evaluate(
-    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR", help="Run directories.", show_default=False)],
+    run_dirs: options.RunDirectories,
     factor: Annotated[
         bool, _flag("--factor --lines", "The lines benchmark, or its like on any dataset drawn from a known factor.")
     ] = False,

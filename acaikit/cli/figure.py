@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 def figure(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to draw; see above.", show_default=False)],
-    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR", help="Run directories.", show_default=False)],
+    run_dirs: options.RunDirectories,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="A .png, .pdf or .svg file.", show_default="KIND.png"),

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from acaikit.cli import options
+from acaikit.cli.completion import complete_binding
 from acaikit.cli.data import Name, make
 from acaikit.cli.evaluate import Protocol, With
 from acaikit.cli.terminal import fail, out, print_json, say
@@ -26,7 +27,10 @@ ANOTHER = {"linear_probe": PROBE, "kmeans": CLUSTERING, "kmeans_strict": CLUSTER
 Parameters = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="BINDING", help="A parameter of the dataset or of an evaluator, such as KMeans.restarts=50."
+        "--set",
+        metavar="BINDING",
+        help="A parameter of the dataset or of an evaluator, such as KMeans.restarts=50.",
+        autocompletion=complete_binding,
     ),
 ]
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from acaikit.cli import options
+from acaikit.cli.completion import complete_run
 from acaikit.cli.terminal import out, print_json, say
 
 
@@ -32,6 +33,7 @@ def table(
         typer.Argument(
             metavar="RUN_DIR",
             help="Run directories; also a quoted glob, or the prefix of several seeds.",
+            autocompletion=complete_run,
             show_default=False,
         ),
     ],
