@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,11 @@ from acaikit.errors import EvaluationError, EvaluationWarning
 from acaikit.evaluators.base import Evaluator, Result, Trained
 from acaikit.progress import silent
 from acaikit.regularizers import ACAI, KL
-from acaikit.testing.conformance import (
-    STEPS,
-    DatasetFor,
-    Finite,
-    LinesAs,
-    NotConforming,
-    copied,
-    difference,
-    small_trainer,
-)
-from acaikit.testing.naming import check_naming, protocol_text
-from acaikit.testing.untouched import untouched
+from acaikit.testing.evaluator_naming import check_naming, protocol_text
+from acaikit.testing.fixtures import STEPS, DatasetFor, Finite, LinesAs, small_trainer
+from acaikit.testing.rules import NotConforming, Refused, Rule, keep, made_as
+from acaikit.testing.side_effects import untouched
+from acaikit.testing.states import copied, difference
 
 Factory = Callable[[], Evaluator]
 
@@ -59,16 +52,13 @@ def check_evaluator(factory: Factory, data: str = "images", labels: bool = True)
         that are all the same, weights that are NaN) ends in an error that is no `EvaluationError`, or in a number that
         means nothing.
     """
+    keep(RULES, factory, data, labels)
+
+
+def _check_kind(factory: Factory) -> None:
     evaluator = factory()
-    if not isinstance(evaluator, Evaluator):
-        raise NotConforming(f"a {type(evaluator).__name__} is no evaluator: subclass acaikit.evaluators.Evaluator")
+    made_as(evaluator, Evaluator, "acaikit.evaluators")
     check_naming(evaluator)
-    with warnings.catch_warnings(), silent():
-        warnings.simplefilter("ignore", EvaluationWarning)
-        sound = _check_measurement(factory, data, labels)
-        _check_hard_cases(factory(), data, labels)
-        _check_diverged(factory(), data, labels, sound)
-        _check_training(factory(), data, labels)
 
 
 def _on(labels: bool) -> DatasetFor:
@@ -158,15 +148,15 @@ def _values(found: Result | EvaluationError) -> dict[str, Any]:
     return copied(found.scores, "scores") | copied(found.arrays, "arrays")
 
 
-def _check_measurement(factory: Factory, data: str, labels: bool) -> list[Result]:
-    """Measure two models, each of them twice; return what was found of them."""
+def _check_measurement(factory: Factory, data: str, labels: bool) -> None:
+    """Measure two models, each of them twice."""
     evaluator, on = factory(), f"{data} {'with' if labels else 'without'} labels"
     name, protocol = type(evaluator).__name__, protocol_text(evaluator)
     results = []
     for seed in (0, 1):
         trained = _model(data, _on(labels), seed)
         if not _fits(evaluator, trained, on):
-            raise NotConforming(
+            raise Refused(
                 f"{name} doesn't fit {on}, so that nothing can be checked: say with data= and labels= what it measures "
                 f"(it needs {evaluator.needs})"
             )
@@ -190,7 +180,6 @@ def _check_measurement(factory: Factory, data: str, labels: bool) -> list[Result
         raise NotConforming(
             f"what {name} finds depends on what it measured before ({path}): keep nothing of a model on self"
         )
-    return results
 
 
 def _hard_cases(data: str, labels: bool) -> Iterator[tuple[str, Trained]]:
@@ -204,28 +193,32 @@ def _hard_cases(data: str, labels: bool) -> Iterator[tuple[str, Trained]]:
     yield "a model whose latents are all the same", _filled(sound, 0)
 
 
-def _check_hard_cases(evaluator: Evaluator, data: str, labels: bool) -> None:
+def _check_hard_cases(factory: Factory, data: str, labels: bool) -> None:
     """See that each case is refused by fits(), ends in numbers, or ends in an `EvaluationError`."""
+    evaluator = factory()
     for on, trained in _hard_cases(data, labels):
         if _fits(evaluator, trained, on):
             _measure(evaluator, trained, on)
 
 
-def _check_diverged(evaluator: Evaluator, data: str, labels: bool, sound: Sequence[Result]) -> None:
+def _check_diverged(factory: Factory, data: str, labels: bool) -> None:
     """See that a model whose weights are NaN gets no number but those that every model gets."""
-    on = "a model whose weights are NaN"
+    evaluator, on = factory(), "a model whose weights are NaN"
     trained = _filled(_model(data, _on(labels)), math.nan)
     found = _measure(evaluator, trained, on) if _fits(evaluator, trained, on) else None
-    for title, score in found.scores.items() if isinstance(found, Result) else ():
-        if not math.isnan(score) and any(other.scores.get(title) != score for other in sound):
+    numbers = {} if not isinstance(found, Result) else {k: v for k, v in found.scores.items() if not math.isnan(v)}
+    sound = [_measure(evaluator, _model(data, _on(labels), seed), "a sound model") for seed in (0, 1) if numbers]
+    for title, score in numbers.items():
+        if any(not isinstance(other, Result) or other.scores.get(title) != score for other in sound):
             raise NotConforming(
                 f"{type(evaluator).__name__}'s scores[{title!r}] is {score:g} on {on}: raise EvaluationError, or say "
                 f"NaN, where latents or images are not finite"
             )
 
 
-def _check_training(evaluator: Evaluator, data: str, labels: bool) -> None:
+def _check_training(factory: Factory, data: str, labels: bool) -> None:
     """Train with the evaluator and without, and compare all that training changes."""
+    evaluator = factory()
     runs: list[Trainer] = []
     for evaluators in ([], [evaluator]):
         trainer = small_trainer([KL(), ACAI()], data, dataset=_on(labels), evaluators=evaluators)
@@ -237,3 +230,23 @@ def _check_training(evaluator: Evaluator, data: str, labels: bool) -> None:
             f"training goes on differently where {type(evaluator).__name__} measures (first difference: {path}): it "
             f"must leave the model, its regularizers and torch's settings as they are"
         )
+
+
+def _quietly(check: Callable[[Factory, str, bool], None]) -> Callable[..., None]:
+    def quiet(factory: Factory, data: str, labels: bool = True) -> None:
+        with warnings.catch_warnings(), silent():
+            warnings.simplefilter("ignore", EvaluationWarning)
+            check(factory, data, labels)
+
+    return quiet
+
+
+RULES = (
+    Rule(
+        "can be made by name, with a key and a protocol that can be stored", lambda factory, *on: _check_kind(factory)
+    ),
+    Rule("finds the same twice, and changes nothing", _quietly(_check_measurement)),
+    Rule("says so where there is no answer: few examples, no labels, equal latents", _quietly(_check_hard_cases)),
+    Rule("finds no number where weights are NaN", _quietly(_check_diverged)),
+    Rule("leaves training as it is", _quietly(_check_training)),
+)

@@ -24,6 +24,7 @@ from acaikit.testing import (
     check_regularizer,
     check_resume,
 )
+from acaikit.testing.regularizer_hooks import check_calls
 from acaikit.types import Extras, Step
 
 SMALL: dict[str, dict[str, Any]] = {"VQEMA": {"entries": 32}}
@@ -95,6 +96,12 @@ class GlobalNoise(Denoising):
 class NumpyNoise(Denoising):
     def corrupt(self, x: Tensor, noise: Generator | None) -> Tensor:
         return x if noise is None else x + torch.from_numpy(np.random.normal(size=x.shape)).to(x)
+
+
+class SeededNumpyNoise(NumpyNoise):
+    def corrupt(self, x: Tensor, noise: Generator | None) -> Tensor:
+        np.random.seed(0)
+        return super().corrupt(x, noise)
 
 
 class UndrawnWeights(Regularizer):
@@ -268,9 +275,69 @@ class DoubtElsewhere(ACAI):
         return super().doubt(z, x) - torch.ones(len(x))
 
 
+class Clamps(Regularizer):
+    def corrupt(self, x: Tensor, noise: Generator | None) -> Tensor:
+        return x.clamp_(-0.5, 0.5)
+
+
+class ScalesInPlace(Regularizer):
+    def posterior(self, h: Tensor, noise: Generator | None) -> Tensor:
+        return h.mul_(2)
+
+
+class LossInPlace(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        return step.x_hat.sub_(step.x).abs().mean()
+
+
+class LossOfNoTensor(Regularizer):
+    def model_loss(self, step: Step) -> Any:
+        return step.z.abs().mean().item()
+
+
+class OtherLatents(Regularizer):
+    def posterior(self, h: Tensor, noise: Generator | None) -> Tensor:
+        return h[:, :1]
+
+
+class UnnamedExtra(KL):
+    def posterior(self, h: Tensor, noise: Generator | None) -> Any:
+        z, _ = super().posterior(h, noise)
+        return z, z.square()
+
+
+class MixesInATuple(ACAI):
+    def prepare(self, step: Step, noise: Generator) -> Any:
+        return tuple(super().prepare(step, noise).values())
+
+
+class KeptOnSelf(AdversarialPrior):
+    def posterior(self, h: Tensor, noise: Generator | None) -> Tensor:
+        self.mean = h.mean(0)
+        return h
+
+    def own_loss(self, step: Step) -> Tensor:
+        return super().own_loss(step) + self.critic(step.z - self.mean).square().mean()
+
+
+class Rounds(Regularizer):
+    def emit(self, z: Tensor, noise: Generator | None) -> Tensor:
+        return z.round()
+
+
 BROKEN = [
-    (check_randomness, GlobalNoise, "draws from torch's global generator: pass generator=noise"),
-    (check_randomness, NumpyNoise, "two runs with one seed differ"),
+    (check_calls, Clamps, "Clamps.corrupt changes x in place"),
+    (check_calls, ScalesInPlace, "ScalesInPlace.posterior changes h in place"),
+    (check_calls, LossInPlace, "LossInPlace.model_loss changes step.x_hat in place"),
+    (check_calls, LossOfNoTensor, r"LossOfNoTensor.model_loss gives a float: return the loss, a tensor"),
+    (check_calls, OtherLatents, r"posterior gives shape \[6, 1, 2, 2\] for h of shape \[6, 2, 2, 2\]: return a tensor"),
+    (check_calls, UnnamedExtra, "UnnamedExtra.posterior gives extras that are no dict of tensors by name"),
+    (check_calls, MixesInATuple, "MixesInATuple.prepare gives extras that are no dict of tensors by name"),
+    (check_calls, KeptOnSelf, "KeptOnSelf.own_loss reads what another hook has kept on self: .* read it as step.mu"),
+    (check_gradients, Rounds, r"no loss moves the encoder, because a hook's derivative is zero everywhere"),
+    (check_randomness, GlobalNoise, "draws from torch's global generator, or seeds it: pass generator=noise"),
+    (check_randomness, NumpyNoise, "draws from numpy's global generator, or seeds it: pass generator=noise"),
+    (check_randomness, SeededNumpyNoise, "draws from numpy's global generator, or seeds it"),
     (check_randomness, UndrawnWeights, r"weights are drawn through reset_parameters\(\)"),
     (check_device, NoiseElsewhere, r"give it device=x.device \(randn"),
     (check_device, TargetElsewhere, r"give it device=x.device \(ones"),
@@ -311,6 +378,35 @@ def test_a_broken_rule_is_named(check: Callable[[Any], None], part: type[Regular
     for each in (check, check_regularizer):
         with pytest.raises(NotConforming, match=f"(?i){message}"):
             each(part)
+
+
+class NoSuper(Regularizer):
+    def __init__(self) -> None:
+        self.weight = 1.0
+
+    def model_loss(self, step: Step) -> Tensor:
+        return self.weight * step.z.abs().mean()
+
+
+class Required(ACAI):
+    def __init__(self, weight: float) -> None:
+        super().__init__(weight)
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (ACAI(), r"an object of type ACAI was given in place of what makes the part: give a class, or a function"),
+        ([ACAI], "an object of type list was given"),
+        ("ACAI", "an object of type str was given"),
+        (Required, r"Required can't be made without its weight: give what makes it, lambda: Required\(weight=...\)"),
+        (NoSuper, r"NoSuper.__init__ must begin with super\(\).__init__\(\)"),
+        (lambda: None, "a NoneType is no regularizer"),
+    ],
+)
+def test_what_makes_no_regularizer(factory: Any, message: str) -> None:
+    with pytest.raises(NotConforming, match=message):
+        check_regularizer(factory)
 
 
 class MisspelledHook(Regularizer):

@@ -1,12 +1,11 @@
-"""What the checks share: small data, small networks, and the comparison of states bit for bit."""
+"""What parts are checked on: small data, small networks, and an experiment that is trained for a few steps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -21,6 +20,8 @@ from acaikit.registry import unknown
 from acaikit.regularizer import Regularizer
 from acaikit.types import Shape
 
+Known = TypeVar("Known")
+
 STEPS = 3
 BATCH = 6
 TRAIN, TEST = 128, 32
@@ -33,24 +34,23 @@ DATA: Mapping[str, tuple[Shape, tuple[Encoder, Decoder]]] = {
     "vectors": ((64,), MLP),
 }
 """What a part can be checked on: the 64 numbers of a small example in this shape, and networks that fit."""
+SHAPES: Mapping[str, Shape] = {"images": (3, 32, 32), "sequences": (4, 16), "vectors": (64,)}
+"""What a network is checked on: large enough for the defaults of most, and with channels whose layout matters."""
 DatasetFor = Callable[[Shape], Dataset]
 """Makes a dataset whose examples have a shape."""
 
 
-class NotConforming(AssertionError):
-    """A part breaks a rule; the message says which and what to do."""
-
-
 class LinesAs(Lines):
-    """Lines of 8x8, their pixels read as examples of another shape."""
+    """The smallest lines that have enough pixels (8x8 for 64), their pixels read as examples of another shape."""
 
     def __init__(self, shape: Shape, test_size: int = TEST) -> None:
-        super().__init__(8, 8, test_size)
+        side = math.isqrt(math.prod(shape) - 1) + 1
+        super().__init__(side, side, test_size)
         self.shape = shape
 
     def render(self, values: Tensor) -> Tensor:
         """Draw lines, in another shape."""
-        return super().render(values).view(-1, *self.shape)
+        return super().render(values).flatten(1)[:, : math.prod(self.shape)].reshape(-1, *self.shape)
 
     def training(self, limit: int | None = None) -> Split:
         """Draw at most 128 examples: evaluators ask for thousands, and are checked many times."""
@@ -77,14 +77,41 @@ class Finite(Dataset):
         return self._test
 
 
-def small_trainer(
+def one_of(data: str, known: Mapping[str, Known]) -> Known:
+    """Return what is `known` of a kind of data.
+
+    Raises
+    ------
+    UserError
+        If nothing is.
+    """
+    if data not in known:
+        raise UserError(unknown("can't check on", data, known))
+    return known[data]
+
+
+def experiment_of(dataset: Dataset, encoder: Encoder, decoder: Decoder, **parts: Any) -> Experiment:
+    """Return an autoencoder of these parts, to be trained for a few steps."""
+    return Experiment(
+        dataset=dataset,
+        encoder=encoder,
+        decoder=decoder,
+        samples=STEPS * BATCH,
+        batch_size=BATCH,
+        learning_rate=1e-2,
+        evaluate_every=BATCH,
+        **parts,
+    )
+
+
+def small_experiment(
     regularizers: Sequence[Regularizer],
     data: str,
     *,
     dataset: DatasetFor = LinesAs,
     evaluators: Sequence[Evaluator] = (),
     seed: int = 0,
-) -> Trainer:
+) -> Experiment:
     """Return a small autoencoder of `data`, one of `DATA`, to be trained for a few steps.
 
     Raises
@@ -92,57 +119,10 @@ def small_trainer(
     UserError
         If `data` is none of these.
     """
-    if data not in DATA:
-        raise UserError(unknown("can't check on", data, DATA))
-    shape, (encoder, decoder) = DATA[data]
-    return Trainer(
-        Experiment(
-            dataset=dataset(shape),
-            encoder=encoder,
-            decoder=decoder,
-            regularizers=regularizers,
-            evaluators=evaluators,
-            samples=STEPS * BATCH,
-            batch_size=BATCH,
-            learning_rate=1e-2,
-            evaluate_every=BATCH,
-            seed=seed,
-        )
-    )
+    shape, networks = one_of(data, DATA)
+    return experiment_of(dataset(shape), *networks, regularizers=regularizers, evaluators=evaluators, seed=seed)
 
 
-def copied(tree: Any, path: str = "") -> dict[str, Any]:
-    """Return every value in a nest of dicts and lists by its path, tensors and arrays copied."""
-    match tree:
-        case Mapping():
-            return {k: v for key, value in tree.items() for k, v in copied(value, f"{path}[{key!r}]").items()}
-        case list() | tuple():
-            return {k: v for i, value in enumerate(tree) for k, v in copied(value, f"{path}[{i}]").items()}
-        case Tensor():
-            return {path: tree.detach().clone()}
-        case np.ndarray():
-            return {path: tree.copy()}
-        case _:
-            return {path: tree}
-
-
-def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """Return the first path at which two results of `copied` don't have the same bits; None where all are the same."""
-    for path in dict.fromkeys((*one, *other)):
-        if path not in one or path not in other or not _same(one[path], other[path]):
-            return path
-    return None
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.dtype == b.dtype and a.shape == b.shape and torch.equal(_bytes(a), _bytes(b))
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-    if isinstance(a, float) and isinstance(b, float) and math.isnan(a):
-        return math.isnan(b)
-    return bool(a == b)
-
-
-def _bytes(tensor: Tensor) -> Tensor:
-    return tensor.cpu().reshape(-1).view(torch.uint8)  # a NaN is equal to itself
+def small_trainer(regularizers: Sequence[Regularizer], data: str, **more: Any) -> Trainer:
+    """Return a trainer of `small_experiment`, which says what may be given."""
+    return Trainer(small_experiment(regularizers, data, **more))

@@ -12,7 +12,7 @@ from acaikit.artifacts.evaluations import write_evaluation
 from acaikit.errors import UserError
 from acaikit.evaluators.base import PROTOCOLS, Evaluator
 from acaikit.registry import OURS, parts
-from acaikit.testing.conformance import NotConforming
+from acaikit.testing.rules import NotConforming
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 

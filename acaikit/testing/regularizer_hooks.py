@@ -1,0 +1,109 @@
+"""A regularizer's hooks: what they are called, what each gives, and that it leaves alone what it is given."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from acaikit.objective import constant, forward
+from acaikit.regularizer import Regularizer
+from acaikit.testing.regularizer_gradients import Factory, made, trainer_with
+from acaikit.testing.rules import NotConforming
+from acaikit.testing.states import difference
+from acaikit.types import Step
+
+HOOKS = ("corrupt", "posterior", "emit", "prepare", "model_loss", "own_loss", "after_step")
+"""What training calls; `doubt` is for evaluators alone."""
+_TAKES = {"corrupt": "x", "posterior": "h", "emit": "z"}
+"""What the hooks take whose result has the same shape."""
+
+
+def check_hooks(factory: Factory) -> None:
+    """See that each regularizer writes at least one hook, and that no other method is nearly called like one."""
+    for regularizer in made(factory):
+        kind = type(regularizer)
+        own = [name for name in vars(kind) if not name.startswith("_")]
+        for name in own:
+            known = (*HOOKS, "doubt")
+            near = [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+            if near and callable(getattr(kind, name)):
+                raise NotConforming(f"{kind.__name__}.{name} is no hook: did you mean {near[0]}?")
+        if not any(getattr(kind, hook) is not getattr(Regularizer, hook) for hook in HOOKS):
+            raise NotConforming(
+                f"{kind.__name__} writes none of the hooks {', '.join(HOOKS)}: it does nothing in training"
+            )
+
+
+def check_calls(factory: Factory, data: str = "images") -> None:
+    """Call every hook as a training step does, and see what it gives, and that what it is given stays as it is."""
+    trainer = trainer_with(factory, data)
+    model, players = trainer.model, trainer.objective.players
+    for name, regularizer in model.regularizers.items():
+        for hook in HOOKS:
+            setattr(regularizer, hook, _watched(f"{name}.{hook}", getattr(regularizer, hook)))
+    x, _ = trainer.stream.next()
+    views = forward(model, x, trainer.noise, want_code=False).views
+    for name, regularizer in model.regularizers.items():
+        if name in players:
+            with constant(players["model"]):
+                loss = regularizer.own_loss(views[name].detached())
+            if loss.requires_grad and any(
+                gradient is not None for gradient in torch.autograd.grad(loss, players["model"], allow_unused=True)
+            ):
+                raise NotConforming(
+                    f"{name}.own_loss reads what another hook has kept on self: return it there as an extra, "
+                    f'(z, {{"mu": mu}}), and read it as step.mu'
+                )
+        with torch.no_grad():
+            regularizer.after_step(views[name].detached())
+
+
+def _watched(said: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a hook that is called `said` in messages, watched while it runs."""
+    hook = said.rpartition(".")[2]
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        given = _tensors(hook, (*arguments, *named.values())[0])
+        before = {name: tensor.detach().clone() for name, tensor in given.items()}
+        out = call(*arguments, **named)
+        changed = difference(before, {name: tensor.detach() for name, tensor in given.items()})
+        if changed is not None:
+            raise NotConforming(
+                f"{said} changes {changed} in place: leave out steps such as {changed} += ... and relu_()"
+            )
+        _check_given(said, hook, out, given)
+        return out
+
+    return watched
+
+
+def _tensors(hook: str, argument: Any) -> dict[str, Tensor]:
+    """Return what a hook is given, by the name that its author has for it."""
+    if isinstance(argument, Step):
+        return {f"step.{name}": getattr(argument, name) for name in ("x", "h", "z", "x_hat", *argument.extras)}
+    return {_TAKES[hook]: argument}
+
+
+def _check_given(said: str, hook: str, out: Any, taken: Mapping[str, Tensor]) -> None:
+    """See that what a hook gives is what it is to give."""
+    extras: Any = {}
+    if hook == "prepare":
+        extras = out
+    elif hook in ("posterior", "emit") and isinstance(out, tuple) and len(out) == 2:
+        out, extras = out
+    if not isinstance(extras, Mapping) or not all(isinstance(extra, Tensor) for extra in extras.values()):
+        raise NotConforming(f"{said} gives extras that are no dict of tensors by name, such as {{'mu': mu}}")
+    if hook in _TAKES:
+        wanted = list(taken[_TAKES[hook]].shape)
+        if not isinstance(out, Tensor) or list(out.shape) != wanted:
+            gives = f"shape {list(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+            optional = "" if hook == "corrupt" else ", alone or with extras: (z, {'mu': mu})"
+            raise NotConforming(
+                f"{said} gives {gives} for {_TAKES[hook]} of shape {wanted}: return a tensor of that shape{optional}"
+            )
+    if hook in ("model_loss", "own_loss") and not isinstance(out, Tensor):
+        raise NotConforming(f"{said} gives a {type(out).__name__}: return the loss, a tensor (without .item())")

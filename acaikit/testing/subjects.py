@@ -1,0 +1,158 @@
+"""What a name stands for, a part or a distribution, and everything there is to check of it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from acaikit.catalogue import source_file
+from acaikit.config import Config, build, read_bindings
+from acaikit.config.resolve import mentioned
+from acaikit.errors import UserError
+from acaikit.registry import KINDS, ONLY, RECIPES, Part, counts, find, full_name, installed, unknown
+from acaikit.testing.distribution import findings_of
+from acaikit.testing.findings import Finding, Verdict, examine, find_out
+from acaikit.testing.rules import check_factory, required
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A part, or what a distribution has beside its parts.
+
+    Attributes
+    ----------
+    name, kind : str
+        A part's full name and kind; or the distribution's name and "distribution".
+    distribution, version : str
+        Where it comes from.
+    findings : iterator of Finding
+        Each rule is checked as its finding is asked for.
+    """
+
+    name: str
+    kind: str
+    distribution: str
+    version: str
+    findings: Iterator[Finding]
+
+
+def subjects(name: str, overrides: Sequence[str] = (), data: str | None = None) -> list[Subject]:
+    """Return what is to be checked under a name, each with its findings still to come.
+
+    Parameters
+    ----------
+    name : str
+        A part, bare or in full, or a distribution: all its parts and recipes.
+    overrides : sequence of str
+        Bindings of the parts' parameters, as ``--set`` takes them.
+    data : str, optional
+        The only kind of data to check on, where a part doesn't bring its own.
+
+    Raises
+    ------
+    UserError
+        If there is no such part or distribution, a parameter without a default is given no value, or nothing reads a
+        binding.
+    ConfigError
+        If a binding can't be read.
+    """
+    chosen, members = _named(name)
+    settings = _settings(chosen, read_bindings(overrides))
+    found = []
+    if members:
+        one = members[0]
+        found.append(Subject(one.distribution, "distribution", one.distribution, one.version, findings_of(members)))
+    for part, config in settings.items():
+        found.append(Subject(part.full_name, part.kind, part.distribution, part.version, _part(part, config, data)))
+    return found
+
+
+def _named(name: str) -> tuple[list[Part], list[Part]]:
+    """Return the parts that a name stands for, and all that its distribution lists where it is one's name."""
+    known = [part for part in installed() if part.kind in (*KINDS, RECIPES)]
+    parts = [part for part in known if part.kind in KINDS]
+    if any(f".{part.full_name}".endswith(f".{name}") for part in parts):
+        return [find(name)], []
+    members = [part for part in known if full_name(part.distribution) == full_name(name)]
+    if not members:
+        names = [*(part.name for part in parts), *(part.distribution for part in known)]
+        raise UserError(unknown("no part and no distribution with parts is called", name, dict.fromkeys(names)))
+    if not counts(name):
+        raise UserError(f"{members[0].distribution} is here, but {ONLY}={os.environ[ONLY]!r} leaves it out")
+    return [part for part in members if part.kind in KINDS], members
+
+
+def _settings(chosen: Sequence[Part], given: Config) -> dict[Part, Config]:
+    """Return the bindings that are for each part, or for what these refer to."""
+    reached = {part: _reachable(given, part.full_name) for part in chosen}
+    unread = [b for b in given.bindings.values() if not any(b.subject in names for names in reached.values())]
+    if unread:
+        raise UserError("\n".join(f"{b.where}: {b.label} is read by nothing that is checked" for b in unread))
+    settings = {}
+    for part, names in reached.items():
+        bindings = {key: binding for key, binding in given.bindings.items() if binding.subject in names}
+        settings[part] = Config(bindings, given.sources)
+    missing = [said for part, config in settings.items() if (said := _missing(part, config))]
+    if missing:
+        raise UserError("\n".join(missing))
+    return settings
+
+
+def _reachable(given: Config, name: str) -> set[str]:
+    found, waiting = {name}, [name]
+    while waiting:
+        of = waiting.pop()
+        values = [binding.value for binding in given.bindings.values() if binding.subject == of]
+        new = {other for value in values for other in mentioned(value)} - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _part(part: Part, config: Config, data: str | None) -> Iterator[Finding]:
+    home = _home(part)
+    imported = find_out("can be imported", part.load, home)
+    yield imported
+    if imported.verdict is not Verdict.kept:
+        return
+    made: Callable[..., Any] = part.load()
+    factory = partial(build, config, part.full_name) if config.bindings else made
+    if not inspect.isroutine(made):  # a function makes the part where it is needed, or is a path itself
+        can_be_made = find_out("can be made", partial(_make, made, factory), home)
+        yield can_be_made
+        if can_be_made.verdict is not Verdict.kept:
+            return
+    yield from examine(part, factory, home, data)
+
+
+def _make(made: object, factory: Callable[[], Any]) -> None:
+    if not isinstance(made, type):
+        check_factory(made)
+    factory()
+
+
+def _home(part: Part) -> Path | None:
+    """Return the part's file, or the folder of its package where it is defined in ``__init__.py``."""
+    if part.entry_point.pattern.match(part.entry_point.value) is None:
+        return None
+    file = source_file(part.entry_point.module)
+    return file.parent if file is not None and file.name == "__init__.py" else file
+
+
+def _missing(part: Part, config: Config) -> str:
+    """Return what to do about parameters that have no default and are given no value; empty where there are none."""
+    try:
+        needed = required(part.load())
+    except UserError:
+        return ""  # that is the first finding
+    bound = {parameter for _, name, parameter in config.bindings if name == part.full_name}
+    missing = [parameter for parameter in needed if parameter not in bound]
+    if not missing:
+        return ""
+    said = " ".join(f'--set "{part.name}.{parameter}=..."' for parameter in missing)
+    return f"{part.name} can't be made without its {', '.join(missing)}: give {said}"
