@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from acaikit import __version__
 from acaikit.cli import check, compare, config, data, evaluate, figure, listing, plugin, run, show, table
-from acaikit.cli.terminal import Interruptible, fail, showing_notes
+from acaikit.cli.terminal import Interruptible, fail, out, say, showing_notes
 from acaikit.errors import UserError
 
 app = typer.Typer(
     name="acaikit",
     cls=Interruptible,
-    help="Train, resume and evaluate autoencoders, and look at what lies between two points of a latent space.",
     epilog="Begin with: acaikit run quickstart",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        say(f"acaikit {__version__}", out)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train, resume and evaluate autoencoders, and look at what lies between two points of a latent space."""
+
+
 run.register(app)
 evaluate.register(app)
 show.register(app)

@@ -69,10 +69,10 @@ class Scorecard(Evaluator):
       to the training examples than a real one does. Blur that is the same all along gains nothing;
     - a decoder that almost ignores its input is at most at the cube root of ``ends``, which is not quite 0.
 
-    Other rows: ``cycle_error`` is the mean of |encode(decode(z)) - z| over the mean distance between the two latents of
-    a pair; for the counterfeits it is that of a decoder that would draw them along ``lerp``. ``doubt_NAME`` is what the
-    critic NAME holds against a path between its ends, see `Regularizer.doubt`; references are judged by their images
-    and by the latents that these are encoded to, so that ``abrupt_switch`` says what real examples get.
+    Other rows: ``cycle_error`` is the mean ``|encode(decode(z)) - z|`` over the mean distance between the two latents
+    of a pair; for the counterfeits it is that of a decoder that would draw them along ``lerp``. ``doubt_NAME`` is what
+    the critic NAME holds against a path between its ends, see `Regularizer.doubt`; references are judged by their
+    images and by the latents that these are encoded to, so that ``abrupt_switch`` says what real examples get.
     ``nearest_ratio`` is the distance of the image at t nearest to 1/2 (of the two images, where N is even) over that of
     the pairs' own examples. It depends on `neighbours`: the denser the training examples, the nearer is one to a real
     image. It is NaN where the pairs' own distance is at most 1% of that of their dissolves, as where examples are drawn

@@ -11,10 +11,10 @@ from acaikit.paths.relaxed import Relaxed
 class Geodesic(Relaxed):
     """The path whose decoded images are the shortest way from the one end to the other, at an even pace.
 
-    It minimises the energy n sum_i |g(z_i+1) - g(z_i)|^2 of the decoder g, whose minimum is a geodesic of the metric
-    that g pulls back from the data to the latent space (Arvanitidis et al. 2018, "Latent space oddity"; discretised as
-    in Shao et al. 2018; Chen et al. 2018). `Relaxed` tells how it is found. Where the decoder is linear it is the
-    straight line. A quantiser's steps have a gradient in name only, so over a VQ-VAE the path hardly bends.
+    It minimises the energy ``n sum_i |g(z_i+1) - g(z_i)|^2`` of the decoder g, whose minimum is a geodesic of the
+    metric that g pulls back from the data to the latent space (Arvanitidis et al. 2018, "Latent space oddity";
+    discretised as in Shao et al. 2018; Chen et al. 2018). `Relaxed` tells how it is found. Where the decoder is linear
+    it is the straight line. A quantiser's steps have a gradient in name only, so over a VQ-VAE the path hardly bends.
 
     Parameters
     ----------

@@ -13,12 +13,13 @@ from acaikit.paths.straight import lerp
 
 
 class LikelyPath(Relaxed):
-    """The path that minimises n sum_i |w_i+1 - w_i|^2 - weight / n sum_i log p(z_i), n = points - 1.
+    """The path that trades length for density: short, and through latents that are likely.
 
-    The idea is that of ProbGEORCE (Rygaard et al. 2025, arXiv 2510.26266); the discretisation is `Relaxed`'s. w is the
-    latent z whitened as the density p whitens it: else a path would become likely by small moves in directions in which
-    the latents hardly vary, and which nobody sees. So `weight` also means the same for latents of any scale, as it does
-    for any number of points.
+    It minimises ``n sum_i |w_i+1 - w_i|^2 - weight / n sum_i log p(z_i)``, n = points - 1. The idea is that of
+    ProbGEORCE (Rygaard et al. 2025, arXiv 2510.26266); the discretisation is `Relaxed`'s. w is the latent z whitened as
+    the density p whitens it: else a path would become likely by small moves in directions in which the latents hardly
+    vary, and which nobody sees. So `weight` also means the same for latents of any scale, as it does for any number of
+    points.
 
     What a weight of 4 does to paths between samples of N(0, I) in 16 to 256 dimensions: halfway along a straight line
     the norm is 0.71 sqrt(D), where the data's own is sqrt(D). With "prior" and "gaussian" it becomes 0.57, with

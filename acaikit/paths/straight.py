@@ -32,9 +32,9 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 def nlerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Linear interpolation whose points are given the length that lies between those of its ends.
 
-    (1 - t) a + t b, rescaled to the norm (1 - t) |a| + t |b| of the flattened latents: with the directions of `slerp`,
-    at another speed. The straight line passes nearer to the origin than data in many dimensions do (White 2016). Where
-    it passes through the origin itself there is no direction, and the point stays there.
+    (1 - t) a + t b, rescaled to the norm ``(1 - t) |a| + t |b|`` of the flattened latents: with the directions of
+    `slerp`, at another speed. The straight line passes nearer to the origin than data in many dimensions do (White
+    2016). Where it passes through the origin itself there is no direction, and the point stays there.
     """
     straight = lerp(a, b, t)
     norms = [torch.linalg.vector_norm(end.flatten(1).double(), dim=1) for end in (a, b)]

@@ -49,19 +49,19 @@ class ACAI(Regularizer):
         self.critic.build(architecture.data_shape)
 
     def prepare(self, step: Step, noise: Generator) -> Extras:
-        """Decode mixes of each latent with that of another example: alpha ~ 0.5 - |u - 0.5|, one per example."""
+        """Decode mixes of each latent with that of another example: ``alpha ~ 0.5 - |u - 0.5|``, one per example."""
         u = torch.rand(len(step.z), generator=noise, device=step.z.device, dtype=step.z.dtype)
         alpha = 0.5 - (u - 0.5).abs()
         a = alpha.view(-1, *[1] * (step.z.dim() - 1))
         return {"alpha": alpha, "x_mix": step.decode(a * step.z + (1 - a) * step.z.flip(0))}
 
     def model_loss(self, step: Step) -> Tensor:
-        """Equation 1, second term: lambda |d(x_mix)|^2."""
+        """Equation 1, second term: ``lambda |d(x_mix)|^2``."""
         d, lam = self.critic, self.weight
         return lam * d(step.x_mix).square().mean()
 
     def own_loss(self, step: Step) -> Tensor:
-        """Equation 2: |d(x_mix) - alpha|^2 + |d(gamma x + (1 - gamma) x_hat)|^2."""
+        """Equation 2: ``|d(x_mix) - alpha|^2 + |d(gamma x + (1 - gamma) x_hat)|^2``."""
         d, gamma = self.critic, self.gamma
         blend = gamma * step.x + (1 - gamma) * step.x_hat
         return (d(step.x_mix) - step.alpha).square().mean() + d(blend).square().mean()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,17 +14,15 @@ import acaikit as package
 from acaikit.artifacts.evaluations import read_evaluation
 from acaikit.testing import check_evaluator
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def active_units(install: Callable[..., Path]) -> Path:
-    """The README's own example of an evaluator, installed."""
-    source = next(s for s in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class ActiveUnits" in s)
-    lines = next(s for s in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if "ActiveUnits" in s)
-    points = tomllib.loads(lines)["project"]["entry-points"]
-    kinds = {group.removeprefix("acaikit."): made for group, made in points.items()}
-    return install("acaikit-active-units", "0.1", kinds, {"active_units.py": source})
+    """The documentation's own example of an evaluator, installed."""
+    source = next(s for s in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "class ActiveUnits" in s)
+    points = {"evaluators": {"ActiveUnits": "active_units:ActiveUnits"}}
+    return install("acaikit-active-units", "0.1", points, {"active_units.py": source})
 
 
 def test_it_conforms(active_units: Path) -> None:
@@ -36,9 +33,7 @@ def test_it_conforms(active_units: Path) -> None:
 
 
 def test_it_measures_a_run(acaikit, active_units: Path, finished: Path) -> None:
-    command = re.search(r"^acaikit (eval --with ActiveUnits) RUN_DIR$", README, re.MULTILINE)
-    assert command
-    acaikit(*command[1].split(), finished)
+    acaikit("eval", finished, "--with", "ActiveUnits")
     (file,) = finished.glob("eval/active_units-*.h5")
     told = read_evaluation(file)
     assert told.protocol["threshold"] == 0.01

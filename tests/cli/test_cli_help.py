@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,10 +15,42 @@ import typer
 from acaikit.cli import app
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = runpy.run_path(str(DOCS / "make_cli.py"))
+QUICKER = {"run": ["--dry-run"], "resume": ["--max-time", "0"], "eval": ["--set", "KMeans.restarts=2"]}
 
 
 def test_the_commands() -> None:
-    assert COMMANDS == ["compare", "data", "eval", "figure", "list", "resume", "run", "show", "table"]
+    assert COMMANDS == [
+        "compare",
+        "config",
+        "data",
+        "eval",
+        "figure",
+        "list",
+        "plugin",
+        "resume",
+        "run",
+        "show",
+        "table",
+    ]
+
+
+def test_the_version(acaikit) -> None:
+    assert acaikit("--version").out == f"acaikit {metadata.version('acaikit')}\n"
+
+
+def test_the_page_of_commands_is_up_to_date() -> None:
+    written = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert written == PAGE["page"](), "an option or a help text has changed: run python docs/make_cli.py"
+
+
+def test_every_command_has_an_example() -> None:
+    said = dict(PAGE["helps"]())
+    assert {f"acaikit {command}" for command in COMMANDS} < set(said)
+    for command, text in said.items():
+        example = "Begin with: acaikit run quickstart" if command == "acaikit" else f"Example: {command} "
+        assert example in f"{text} "
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -38,8 +73,7 @@ def test_every_command_explains_itself_with_an_example_that_works(acaikit, finis
     assert example
     words = shlex.split(example[1])
     assert words[0] == command
-    extra = {"run": ["--dry-run"], "resume": ["--max-time", "0"]}.get(command, [])
-    acaikit(*[str(finished) if word.startswith("runs/") else word for word in words], *extra)
+    acaikit(*[str(finished) if word.startswith("runs/") else word for word in words], *QUICKER.get(command, []))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +83,7 @@ def test_every_command_explains_itself_with_an_example_that_works(acaikit, finis
         ["run", "--help"],
         ["data", "--help"],
         ["data", "fetch", "--help"],
+        ["plugin", "new", "--help"],
         ["list"],
         ["list", "--json"],
         ["show", "--no-such-option"],
@@ -68,16 +103,6 @@ finally:
     modules = set(json.loads(ran.stderr.splitlines()[-1]))
     assert "acaikit.registry" in modules
     assert not {"torch", "sklearn", "matplotlib", "numpy", "scipy", "h5py", "gin"} & modules
-
-
-def test_shell_completion_of_recipes_kinds_and_datasets() -> None:
-    from acaikit.cli.data import _complete_name
-    from acaikit.cli.listing import _complete_kind
-    from acaikit.cli.options import complete_recipe
-
-    assert _complete_name("li") == ["Lines"]
-    assert complete_recipe("quick") == ["quickstart", "quickstart_baseline"]
-    assert _complete_kind("re") == ["regularizers"]
 
 
 @pytest.mark.parametrize(
