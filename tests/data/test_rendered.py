@@ -165,10 +165,10 @@ def test_the_stream_goes_on_from_a_saved_position(dataset: Rendered) -> None:
 
 
 @pytest.mark.parametrize("kind", [Lines, Sinusoid, Disc])
-@pytest.mark.parametrize("size", [1, 2.0, True, None])
-def test_a_test_set_without_a_pair(kind: type[Rendered], size: object) -> None:
+@pytest.mark.parametrize(("size", "said"), [(1, "1"), (2.0, "2.0: write 2"), (True, "True"), (None, "None")])
+def test_a_test_set_without_a_pair(kind: type[Rendered], size: object, said: str) -> None:
     with pytest.raises(
-        UserError, match=rf"^{kind.__name__}\.test_size must be a whole number of at least 2, not {size}$"
+        UserError, match=rf"^{kind.__name__}\.test_size must be a whole number of at least 2, not {said}$"
     ):
         kind(test_size=size)
 
