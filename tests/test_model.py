@@ -185,5 +185,5 @@ def test_evaluation_is_deterministic() -> None:
 
 
 def test_sizes_that_do_not_fit() -> None:
-    with pytest.raises(UserError, match="same scales"):
+    with pytest.raises(UserError, match=r"ConvEncoder\.scales must be the same"):
         Autoencoder(ConvEncoder(3, scales=2), ConvDecoder(3, scales=1), MSE(), [], SHAPE)
