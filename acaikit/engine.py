@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from acaikit import checks
+from acaikit.data.base import Batch, Stream
 from acaikit.errors import EvaluationError, EvaluationWarning, UserError
-from acaikit.evaluators.base import Evaluator, Trained
+from acaikit.evaluators.base import Evaluator, Result, Trained
 from acaikit.experiment import Experiment
 from acaikit.nets import channels_last
 from acaikit.objective import Objective, generators
@@ -60,6 +63,7 @@ class Trainer:
         self.noise = generators(self.model, seed, self.device)
         self.data_order = generator(seed, "data")
         self.stream = experiment.dataset.train(experiment.batch_size, self.data_order, self.device)
+        checks.instance(f"what {type(experiment.dataset).__name__}.train returns", self.stream, Stream)
         self.samples = self.steps = 0
         self.budget = experiment.samples
         self._sums: dict[str, Tensor] = {}
@@ -77,7 +81,7 @@ class Trainer:
 
     def step(self) -> dict[str, Tensor]:
         """Show one batch to every player and let every optimizer step; return the losses by name, detached."""
-        x, y = self.stream.next()
+        x, y = self._batch()
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
         losses, views = self.objective.backward(channels_last(x), y, self.noise)
@@ -92,6 +96,16 @@ class Trainer:
         self.samples += len(x)
         self._summed += 1
         return losses
+
+    def _batch(self) -> Batch:
+        batch, dataset = self.stream.next(), self.experiment.dataset
+        match batch:
+            case (Tensor(), Tensor() | None) if batch[0].shape[1:] == dataset.shape:
+                return batch
+        shape = ", ".join(map(str, dataset.shape))
+        raise UserError(
+            f"{type(dataset).__name__}'s stream must give (x, y): x of shape [B, {shape}], y of [B] or None"
+        )
 
     def mean_losses(self) -> dict[str, float]:
         """Return each loss's mean over the steps since the last call."""
@@ -159,12 +173,23 @@ def evaluate(trained: Trained, evaluators: Sequence[Evaluator]) -> Scores:
         for evaluator in evaluators:
             if evaluator.fits(trained):
                 try:
-                    found = evaluator.evaluate(trained).scores
+                    found = result_of(evaluator, trained).scores
                 except EvaluationError as error:
                     warnings.warn(f"no {evaluator.key} scores: {error}", EvaluationWarning, stacklevel=2)
                     continue
                 scores |= {f"{evaluator.key}/{name}": value for name, value in found.items()}
     return scores
+
+
+def result_of(evaluator: Evaluator, trained: Trained) -> Result:
+    """Return what an evaluator finds; raise `UserError` where that is no `Result` of numbers."""
+    said = f"{type(evaluator).__name__}.evaluate"
+    found = evaluator.evaluate(trained)
+    checks.instance(f"what {said} returns", found, Result)
+    for name, score in found.scores.items():
+        if not isinstance(score, Real):
+            raise UserError(f"{said} returns {checks.said(score)} as the score {name!r}: return a number, float(...)")
+    return found
 
 
 class Callback(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 
 from acaikit import checks
 from acaikit.data.base import Dataset
@@ -79,7 +80,10 @@ class Experiment:
                 raise UserError(f"Experiment.{name} must be a list, not {checks.said(value)}: write [...]")
             for item in value:
                 checks.instance(f"each of Experiment.{name}", item, kind)
-        keys = [evaluator.key for evaluator in self.evaluators]
+        for part in (self.encoder, self.decoder, self.likelihood, *self.regularizers):
+            if isinstance(part, nn.Module) and "_modules" not in vars(part):
+                raise UserError(f"{type(part).__name__}.__init__ must begin with super().__init__()")
+        keys = [key_of(evaluator) for evaluator in self.evaluators]
         if len(set(keys)) < len(keys):
             raise UserError(f"Experiment.evaluators need different keys to store their scores by, not {keys}")
 
@@ -99,6 +103,15 @@ class Experiment:
             model = Autoencoder(*copy.deepcopy(parts), self.dataset.shape, seed=self.seed)
             probed = self.probe and self.dataset.classes is not None
             return model, Probe(model.latent_shape, self.dataset.classes or 0, self.seed) if probed else None
+
+
+def key_of(evaluator: Evaluator) -> str:
+    """Return the key by which an evaluator's scores are stored; raise `UserError` where it has none."""
+    key = getattr(evaluator, "key", None)
+    if not isinstance(key, str):
+        kind = type(evaluator).__name__
+        raise UserError(f'{kind} has no key to store its scores by: give the class one, key = "{kind.lower()}"')
+    return key
 
 
 _KINDS = {"dataset": Dataset, "encoder": Encoder, "decoder": Decoder, "likelihood": Likelihood, "probe": bool}

@@ -13,13 +13,9 @@ from acaikit.likelihoods import Likelihood
 from acaikit.nets import Decoder, Encoder
 from acaikit.paths import Landscape, ModelPath, Path, resolve
 from acaikit.regularizer import Architecture, Regularizer
+from acaikit.returned import shape, unpack
 from acaikit.rng import initialise
-from acaikit.types import Emitted, Extras, Shape
-
-
-def unpack(emitted: Emitted) -> tuple[Tensor, Extras]:
-    """Split what a hook returned into the tensor that goes on and the extras that stay."""
-    return emitted if isinstance(emitted, tuple) else (emitted, {})
+from acaikit.types import Shape
 
 
 def named(regularizers: Iterable[Regularizer]) -> dict[str, Regularizer]:
@@ -71,7 +67,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.data_shape = data_shape
-        self.latent_shape = encoder.build(data_shape)
+        self.latent_shape = shape(encoder.build(data_shape), f"{type(encoder).__name__}.build")
         decoder.build(self.latent_shape, data_shape)
         self._regularizers = nn.ModuleDict(named(regularizers))
         for regularizer in self.regularizers.values():
@@ -90,14 +86,14 @@ class Autoencoder(nn.Module):
         Deterministic (a VAE's mean), unless `sample` gives a generator to draw from the posterior.
         """
         z: Tensor = self.encoder(x)
-        for regularizer in self.regularizers.values():
-            z, _ = unpack(regularizer.posterior(z, sample))
+        for name, regularizer in self.regularizers.items():
+            z, _ = unpack(regularizer.posterior(z, sample), f"{name}.posterior", z.shape)
         return z
 
     def emit(self, z: Tensor) -> Tensor:
         """Return what the decoder reads for latents `z`, without noise; both ``[B, *latent_shape]``."""
-        for regularizer in self.regularizers.values():
-            z, _ = unpack(regularizer.emit(z, None))
+        for name, regularizer in self.regularizers.items():
+            z, _ = unpack(regularizer.emit(z, None), f"{name}.emit", z.shape)
         return z
 
     def decode(self, z: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from acaikit.errors import UserError
-from acaikit.model import Autoencoder, unpack
+from acaikit.model import Autoencoder
 from acaikit.probe import Probe
-from acaikit.regularizer import Regularizer
+from acaikit.regularizer import Regularizer, check_hooks
+from acaikit.returned import mapping, scalar, tensor, unpack
 from acaikit.rng import generator
 from acaikit.types import Step
 
@@ -60,10 +61,12 @@ def players(model: Autoencoder, probe: Probe | None) -> Players:
     Raises
     ------
     UserError
-        If a regularizer has an `own_loss` but no critic to train with it, or a critic but no `own_loss`.
+        If a regularizer has an `own_loss` but no critic to train with it, a critic but no `own_loss` or nothing in it
+        to train, no hook at all, or a method that is nearly called like one.
     """
     critics = {name: reg.critic for name, reg in model.regularizers.items() if reg.critic is not None}
     for name, regularizer in model.regularizers.items():
+        check_hooks(type(regularizer))
         if overrides(regularizer, "own_loss") and name not in critics:
             raise UserError(
                 f"{name} defines own_loss, but there is nothing for it to train: set self.critic to a module"
@@ -77,6 +80,8 @@ def players(model: Autoencoder, probe: Probe | None) -> Players:
     result = {"model": [p for p in model.parameters() if p.requires_grad and id(p) not in second]}
     for name, critic in critics.items():
         result[name] = [p for p in critic.parameters() if p.requires_grad]
+        if not result[name]:
+            raise UserError(f"{name}.critic has no parameters to train: make its layers in build()")
     if probe is not None:
         result["probe"] = list(probe.parameters())
     return result
@@ -96,21 +101,21 @@ def forward(model: Autoencoder, x: Tensor, noise: Mapping[str, Generator], *, wa
     def decode_for(reader: str) -> Callable[[Tensor], Tensor]:
         def decode(z: Tensor) -> Tensor:
             for name, regularizer in regularizers.items():
-                z, _ = unpack(regularizer.emit(z, noise[f"{reader}/{name}"]))
+                z, _ = unpack(regularizer.emit(z, noise[f"{reader}/{name}"]), f"{name}.emit", z.shape)
             return model.likelihood.image(model.decoder(z))
 
         return decode
 
     seen = x
     for name, regularizer in regularizers.items():
-        seen = regularizer.corrupt(seen, noise[name])
-    h = z = model.encoder(seen)
+        seen = tensor(regularizer.corrupt(seen, noise[name]), f"{name}.corrupt", x.shape)
+    h = z = tensor(model.encoder(seen), type(model.encoder).__name__, (len(x), *model.latent_shape))
     for name, regularizer in regularizers.items():
-        z, made = unpack(regularizer.posterior(z, noise[name]))
+        z, made = unpack(regularizer.posterior(z, noise[name]), f"{name}.posterior", h.shape)
         extras[name].update(made)
     e = z
     for name, regularizer in regularizers.items():
-        e, made = unpack(regularizer.emit(e, noise[name]))
+        e, made = unpack(regularizer.emit(e, noise[name]), f"{name}.emit", h.shape)
         extras[name].update(made)
     output = model.decoder(e)
 
@@ -120,8 +125,10 @@ def forward(model: Autoencoder, x: Tensor, noise: Mapping[str, Generator], *, wa
         for name in regularizers
     }
     for name, regularizer in regularizers.items():
-        views[name] = views[name].with_extras(regularizer.prepare(views[name], noise[name]))
-    terms = {"reconstruction": model.likelihood.loss(output, x)}
+        made = mapping(regularizer.prepare(views[name], noise[name]), f"{name}.prepare")
+        views[name] = views[name].with_extras(made)
+    likelihood = f"{type(model.likelihood).__name__}.loss"
+    terms = {"reconstruction": scalar(model.likelihood.loss(output, x), likelihood)}
     for name, regularizer in regularizers.items():
         if overrides(regularizer, "model_loss"):
             terms[name] = regularizer.model_loss(views[name])
@@ -182,17 +189,21 @@ class Objective:
         """
         with constant(self._others):
             run = forward(self.model, x, noise, want_code=self.probe is not None)
+            for name, loss in run.terms.items():
+                scalar(loss, f"{name}.model_loss")
             _sum(run.terms).backward()  # type: ignore[no-untyped-call]
         views = {name: view.detached() for name, view in run.views.items()}
         own: dict[str, Tensor] = {}
         with constant(self._ours):
             for name, regularizer in self.model.regularizers.items():
                 if name in self.players:
-                    own[f"{name}/critic"] = regularizer.own_loss(views[name])
+                    own[f"{name}/critic"] = scalar(regularizer.own_loss(views[name]), f"{name}.own_loss")
         if self.probe is not None:
             assert run.code is not None and y is not None
             own["probe"] = F.cross_entropy(self.probe(run.code), y)
         if own:
+            if not any(loss.requires_grad for loss in own.values()):
+                raise UserError(f"{' and '.join(own)}: no own_loss moves a weight: compute it by self.critic")
             _sum(own).backward()  # type: ignore[no-untyped-call]
         return {name: loss.detach() for name, loss in (run.terms | own).items()}, views
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -25,10 +25,12 @@ KINDS = ("encoders", "decoders", "critics", "likelihoods", "regularizers", "data
 ROOTS = "experiments"
 RECIPES = "recipes"
 _GROUPS = (ROOTS, *KINDS, RECIPES)
+_PREFIX = "acaikit."
+_ENTRY_POINT_GROUPS = tuple(f"{_PREFIX}{group}" for group in _GROUPS)
 OURS = "acaikit"
 ONLY = "ACAIKIT_PLUGINS"
 """The environment variable that restricts which distributions count."""
-MANY = 40
+MANY = 12
 """Names that a message lists at most."""
 
 
@@ -63,15 +65,17 @@ class Part:
         Raises
         ------
         UserError
-            If its module can't be imported or lacks the name; the first cause is chained.
+            If its module can't be imported or lacks the name (the first cause is chained), or that is no class or
+            function.
         """
+        said = f"{self.name} ({self.entry_point.value}, from {self.distribution} {self.version})"
         try:
-            return self.entry_point.load()
+            loaded = self.entry_point.load()
         except (Exception, SystemExit) as error:
-            raise UserError(
-                f"{self.name} ({self.entry_point.value}, from {self.distribution} {self.version}) can't be imported: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            raise UserError(f"{said} can't be imported: {type(error).__name__}: {error}") from error
+        if not callable(loaded):
+            raise UserError(f"{said} is no class or function: its entry point must be written module:Class")
+        return loaded
 
 
 def full_name(distribution: str, *names: str) -> str:
@@ -87,7 +91,7 @@ def installed() -> tuple[Part, ...]:
 
 
 def faults() -> list[str]:
-    """Return a line about each distribution that can't be read, or is there twice; what it lists may be missing."""
+    """Return a line about each distribution that can't be read, is there twice, or lists parts under no group."""
     return _scan()[1]
 
 
@@ -98,7 +102,7 @@ def _scan() -> tuple[list[Part], list[str]]:
     for distribution in distributions():
         folder = str(distribution.locate_file(""))
         try:
-            points = [point for point in distribution.entry_points if _kind(point.group) in _GROUPS]
+            points = [point for point in distribution.entry_points if point.group.startswith(_PREFIX)]
             if not points:
                 continue
             if not ("Name" in distribution.metadata and "Version" in distribution.metadata):
@@ -110,8 +114,9 @@ def _scan() -> tuple[list[Part], list[str]]:
             continue
         # What is installed twice, in two folders of sys.path, is imported from the first.
         if folders.setdefault(_normal(name), folder) == folder:
-            made = {(p.group, p.name): Part(_kind(p.group), p.name, name, version, p) for p in points}
-            copies.setdefault(_normal(name), {})[version] = list(made.values())
+            made = {(p.group, p.name): Part(p.group.removeprefix(_PREFIX), p.name, name, version, p) for p in points}
+            copies.setdefault(_normal(name), {})[version] = [part for part in made.values() if part.kind in _GROUPS]
+            unread += [_no_group(name, group) for group in sorted({p.group for p in points} - {*_ENTRY_POINT_GROUPS})]
     found = []
     for name, by_version in copies.items():
         versions = sorted(by_version, key=lambda text: [int(number) for number in re.findall(r"\d+", text)])
@@ -122,8 +127,10 @@ def _scan() -> tuple[list[Part], list[str]]:
     return found, list(dict.fromkeys(unread))
 
 
-def _kind(group: str) -> str:
-    return group.removeprefix("acaikit.") if group.startswith("acaikit.") else ""
+def _no_group(distribution: str, group: str) -> str:
+    near = [f"{_PREFIX}{meant}" for meant in nearest(group.removeprefix(_PREFIX), _GROUPS)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the groups are {', '.join(_ENTRY_POINT_GROUPS)}"
+    return f"{distribution} lists parts under {group}, which is no group: {hint}"
 
 
 def version(distribution: str) -> str | None:
@@ -163,10 +170,11 @@ def recipe_packages() -> tuple[Part, ...]:
     return tuple(part for part in installed() if part.kind == RECIPES and counts(part.distribution))
 
 
-def find(name: str, kind: str | None = None) -> Part:
+def find(name: str, kind: str | None = None, home: str | None = None) -> Part:
     """Return the part called `name`: bare (``ACAI``), with its kind (``regularizers.ACAI``) or in full.
 
-    A bare name of acaikit's own never changes its meaning when a plugin is installed.
+    A bare name of acaikit's own never changes its meaning when a plugin is installed. Of others' parts, those of the
+    distribution `home` come first.
 
     Raises
     ------
@@ -178,7 +186,7 @@ def find(name: str, kind: str | None = None) -> Part:
     named = [part for part in pool if f".{part.full_name}".endswith(f".{name}")]
     matches = [part for part in named if counts(part.distribution)]
     ours = [part for part in matches if part.distribution == OURS]
-    candidates = ours or matches
+    candidates = ours or [part for part in matches if part.distribution == home] or matches
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
@@ -190,9 +198,8 @@ def find(name: str, kind: str | None = None) -> Part:
             f"{said} {name!r}: {named[0].distribution} {named[0].version} has one, but {ONLY}={os.environ[ONLY]!r} "
             f"leaves it out"
         )
-    known = sorted({part.name for part in pool if counts(part.distribution)})
-    near = nearest(name.rpartition(".")[2], known)
-    raise UserError(f"{said} {name!r}: did you mean {' or '.join(near)}?" if near else unknown(said, name, known))
+    known = {part.full_name: shortest_name(part) for part in pool if counts(part.distribution)}
+    raise UserError(not_called(said, name, known, f"acaikit list {kind}" if kind in KINDS else "acaikit list"))
 
 
 def shortest_name(part: Part) -> str:
@@ -217,11 +224,34 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     return [k for near in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6) for k in folded[near]][:3]
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Return ``what 'name'`` with the nearest of the `known` names; where none is near, with as many as can be read."""
+def unknown(what: str, name: str, known: Iterable[str], command: str = "") -> str:
+    """Return ``what 'name'`` with the nearest of the `known` names; where none is near, with as many as can be read.
+
+    `command` is what lists all of them.
+    """
     known = list(known)
     near = nearest(name, known)
     if near:
         return f"{what} {name!r}: did you mean {' or '.join(near)}?"
-    more = f" and {len(known) - MANY} more" if len(known) > MANY else ""
-    return f"{what} {name!r}; known: {', '.join(known[:MANY]) or 'none'}{more}"
+    return f"{what} {name!r}; known: {listed(known, command)}"
+
+
+def not_called(what: str, name: str, known: Mapping[str, str], command: str) -> str:
+    """Return ``what 'name'`` with what may be meant; `known` are full names, each with the shortest that will do.
+
+    Of those that have its last piece, the full names are given.
+    """
+    last, bare = name.rpartition(".")[2], {full: full.rpartition(".")[2] for full in known}
+    near = [full for full in known if bare[full] == last]
+    meant = [] if near else nearest(last, sorted({*bare.values()}))
+    near += [known[full] for one in meant for full in known if bare[full] == one]
+    if near:
+        return f"{what} {name!r}: did you mean {' or '.join(near[:3])}?"
+    return unknown(what, name, sorted(known.values()), command)
+
+
+def listed(names: Sequence[str], command: str = "") -> str:
+    """Return as many names as can be read, and how many more there are, which `command` lists."""
+    more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
+    hint = f" ({command} lists all)" if more and command else ""
+    return f"{', '.join(names[:MANY]) or 'none'}{more}{hint}"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
+from acaikit.errors import UserError
 from acaikit.nets import Encoder
 from acaikit.types import Emitted, Extras, Shape, Step
+
+HOOKS = ("corrupt", "posterior", "emit", "prepare", "model_loss", "own_loss", "after_step")
+"""What training calls; `doubt` is for evaluators alone."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ class Regularizer(nn.Module):
     same weights, from one forward pass, and then all optimizers step.
 
     `noise` is this regularizer's own `torch.Generator`, on the device of the data. It is None at evaluation, where
-    every hook must be deterministic: draw from it with ``torch.randn(x.shape, generator=noise, device=x.device)``.
+    every hook must be deterministic: draw from it with
+    ``torch.randn(x.shape, generator=noise, device=x.device, dtype=x.dtype)``. The losses are given none: what they need
+    drawn, `prepare` draws and returns as extras. ``step.encode`` is without noise.
 
     Attributes
     ----------
@@ -61,6 +68,12 @@ class Regularizer(nn.Module):
         """Make the layers whose sizes depend on the data or the latent.
 
         Weights are drawn afterwards through every submodule's ``reset_parameters()``, from the run's seed.
+
+        Raises
+        ------
+        UserError
+            Raise it where the idea isn't for such data, and say what it takes. One for images only does so where
+            ``len(architecture.data_shape) != 3``: "Rotations takes images [C, H, W], not data of shape [64]".
         """
 
     def corrupt(self, x: Tensor, noise: Generator | None) -> Tensor:
@@ -97,3 +110,14 @@ class Regularizer(nn.Module):
 
     def after_step(self, step: Step) -> None:
         """Update buffers (moving averages and the like) after every optimizer has stepped; no gradients."""
+
+
+def check_hooks(kind: type[Regularizer]) -> None:
+    """Raise `UserError` where a class writes none of the `HOOKS`, or a public method that is nearly called like one."""
+    known = (*HOOKS, "doubt")
+    for name, value in vars(kind).items():
+        near = [] if name.startswith("_") or name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if near and callable(value):
+            raise UserError(f"{kind.__name__}.{name} is no hook: did you mean {near[0]}?")
+    if all(getattr(kind, hook) is getattr(Regularizer, hook) for hook in HOOKS):
+        raise UserError(f"{kind.__name__} writes none of the hooks {', '.join(HOOKS)}: it does nothing in training")

@@ -363,6 +363,14 @@ def test_data_without_labels_train_without_a_probe() -> None:
     assert list(t.step()) == ["reconstruction", "ACAI", "ACAI/critic"]
 
 
+@pytest.mark.parametrize("batch", [5, (torch.zeros(4, 4, 4), None), (torch.zeros(4, 1, 4, 4), 3)])
+def test_a_stream_that_gives_no_batch(batch: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    t = trainer()
+    monkeypatch.setattr(t.stream, "next", lambda: batch)
+    with pytest.raises(UserError, match=r"Images's stream must give \(x, y\): x of shape \[B, 1, 4, 4\], y of"):
+        t.step()
+
+
 def test_lines_train() -> None:
     t = trainer(dataset=Lines(8, 8, test_size=16), samples=2000, batch_size=20, evaluate_every=1000)
     told = Recorder()

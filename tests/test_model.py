@@ -187,3 +187,9 @@ def test_evaluation_is_deterministic() -> None:
 def test_sizes_that_do_not_fit() -> None:
     with pytest.raises(UserError, match=r"ConvEncoder\.scales must be the same"):
         Autoencoder(ConvEncoder(3, scales=2), ConvDecoder(3, scales=1), MSE(), [], SHAPE)
+
+
+def test_an_encoder_says_the_latents_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConvEncoder, "build", lambda self, data_shape: None)
+    with pytest.raises(UserError, match=r"ConvEncoder\.build returns None: return a shape, a tuple of whole numbers"):
+        autoencoder()

@@ -99,17 +99,84 @@ class Idle(Regularizer):
         super().__init__()
         self.critic = nn.Linear(2, 2)
 
+    def after_step(self, step: Step) -> None: ...
+
+
+class Untrainable(NoCritic):
+    def __init__(self) -> None:
+        super().__init__()
+        self.critic = nn.Tanh()
+
+
+class Misspelled(Regularizer):
+    def modle_loss(self, step: Step) -> Tensor:
+        return step.z.mean()
+
+
+class DoubtAlone(Regularizer):
+    def doubt(self, z: Tensor, x: Tensor) -> Tensor:
+        return z.flatten(1).norm(dim=1)
+
 
 @pytest.mark.parametrize(
     ("part", "message"),
     [
         (NoCritic, "NoCritic defines own_loss, but there is nothing for it to train: set self.critic"),
         (Idle, "Idle has a critic, but no own_loss that trains it"),
+        (Untrainable, "Untrainable.critic has no parameters to train: make its layers in build"),
+        (Misspelled, "Misspelled.modle_loss is no hook: did you mean model_loss?"),
+        (DoubtAlone, "DoubtAlone writes none of the hooks corrupt, .*, after_step: it does nothing in training"),
     ],
 )
-def test_second_players_need_a_critic_and_a_loss(part: type[Regularizer], message: str) -> None:
+def test_what_cannot_train_is_refused_before_training(part: type[Regularizer], message: str) -> None:
     with pytest.raises(UserError, match=message):
         trainer([part()])
+
+
+LATENT = r"return a tensor of shape \[6, 2, 2, 2\]"
+EXTRAS = r"as extras: return a dict of tensors, such as \{'mu': mu\}"
+SCALAR = r"return the loss as a scalar tensor, such as x\.mean\(\)"
+
+
+@pytest.mark.parametrize(
+    ("hook", "returned", "message"),
+    [
+        ("corrupt", lambda x: None, r"returns None: return a tensor of shape \[6, 1, 8, 8\]"),
+        ("posterior", lambda h: None, f"returns None: {LATENT}"),
+        ("posterior", lambda h: (h, h, {}), f"returns a tuple: {LATENT}"),
+        ("posterior", lambda h: (h, h), rf"returns a tensor of shape \[6, 2, 2, 2\] {EXTRAS}"),
+        ("emit", lambda z: z.flatten(1), rf"returns a tensor of shape \[6, 8\]: {LATENT}"),
+        ("emit", lambda z: (z, {"one": 1.0}), "returns 1.0 as the extra 'one': return a tensor"),
+        ("prepare", lambda step: None, f"returns None {EXTRAS}"),
+        ("model_loss", lambda step: None, f"returns None: {SCALAR}"),
+        ("model_loss", lambda step: step.z.mean().item(), rf"returns -?[\d.e-]+: {SCALAR}"),
+        ("own_loss", lambda step: step.z.flatten(1).mean(1), rf"returns a tensor of shape \[6\]: {SCALAR}"),
+    ],
+)
+def test_what_a_hook_returns_is_checked(
+    hook: str, returned: Callable[..., object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    t = trainer([ACAI()])
+    monkeypatch.setattr(ACAI, hook, lambda self, given, noise=None: returned(given))
+    with pytest.raises(UserError, match=rf"ACAI\.{hook} {message}"):
+        t.step()
+
+
+def test_an_own_loss_that_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    t = trainer([ACAI()], probe=False)
+    monkeypatch.setattr(ACAI, "own_loss", lambda self, step: step.z.mean())
+    with pytest.raises(UserError, match=r"ACAI/critic: no own_loss moves a weight: compute it by self\.critic"):
+        t.step()
+
+
+def test_what_networks_and_likelihoods_return_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    t = trainer([])
+    monkeypatch.setattr(MSE, "loss", lambda self, output, x: (output - x).square().mean((1, 2, 3)))
+    with pytest.raises(UserError, match=rf"MSE\.loss returns a tensor of shape \[6\]: {SCALAR}"):
+        t.step()
+    monkeypatch.setattr(ConvEncoder, "forward", lambda self, x: x)
+    with pytest.raises(UserError, match=rf"ConvEncoder returns a tensor of shape \[6, 1, 8, 8\]: {LATENT}"):
+        t.step()
 
 
 def test_constant_parameters() -> None:

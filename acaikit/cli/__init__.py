@@ -9,12 +9,12 @@ import typer
 
 from acaikit import __version__
 from acaikit.cli import check, compare, config, data, evaluate, figure, listing, plugin, run, show, table
-from acaikit.cli.terminal import Interruptible, fail, out, say, showing_notes
+from acaikit.cli.terminal import Commands, fail, out, say, showing_notes
 from acaikit.errors import UserError
 
 app = typer.Typer(
     name="acaikit",
-    cls=Interruptible,
+    cls=Commands,
     epilog="Begin with: acaikit run quickstart",
     no_args_is_help=True,
     rich_markup_mode="rich",

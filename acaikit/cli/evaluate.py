@@ -12,6 +12,7 @@ from acaikit.cli import options
 from acaikit.cli.completion import complete_binding, complete_evaluator
 from acaikit.cli.terminal import fail, out, print_json, say
 from acaikit.errors import UserError
+from acaikit.runs.foreign import telling_of_parts
 
 if TYPE_CHECKING:
     from acaikit.evaluators.base import Evaluator
@@ -121,14 +122,15 @@ def evaluate(
     told, failed = [], False
     for run_dir in run_dirs:
         try:
-            place = destination(run_dir, output)
-            run = open_run(run_dir, step, options.pick(device))
-            for note in run.notes:
-                say(note)
-            evaluators = choose(run.experiment.evaluators, asked, protocol, given)
-            if not asked:
-                evaluators = [evaluator for evaluator in evaluators if evaluator.fits(run.trained)]
-            check_data(run.path, run.info, run.experiment.dataset)
+            with telling_of_parts():
+                place = destination(run_dir, output)
+                run = open_run(run_dir, step, options.pick(device))
+                for note in run.notes:
+                    say(note)
+                evaluators = choose(run.experiment.evaluators, asked, protocol, given)
+                if not asked:
+                    evaluators = [evaluator for evaluator in evaluators if evaluator.fits(run.trained)]
+                check_data(run.path, run.info, run.experiment.dataset)
         except UserError as error:
             if len(run_dirs) == 1:
                 raise

@@ -46,6 +46,7 @@ def run(
     """
     from acaikit.cli import describe
     from acaikit.config import build, read_recipe, telling_places
+    from acaikit.objective import players
     from acaikit.recipes import locate
     from acaikit.runs.session import check, open_session
     from acaikit.runs.stopping import Stopper
@@ -60,6 +61,7 @@ def run(
         check(path, config)
         with telling_places(config):
             told = describe.of_config(config, experiment)
+            players(*experiment.build())
         describe.show(told, as_json)
         if not as_json:
             say(f"nothing was trained; without --dry-run this runs in {path} on {chosen}", out)

@@ -14,18 +14,20 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from acaikit.errors import Note
+from acaikit.runs.foreign import telling_of_parts
 
 out = Console()
 err = Console(stderr=True)
 
 
-class Interruptible(TyperGroup):
-    """Commands that Ctrl-C ends with a word and exit code 130."""
+class Commands(TyperGroup):
+    """Commands that Ctrl-C ends with a word and exit code 130, and a faulty plugin with a message about it."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with telling_of_parts():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(130) from None

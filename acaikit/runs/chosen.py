@@ -14,6 +14,7 @@ from acaikit.config import Config, build
 from acaikit.config.resolve import mentioned
 from acaikit.errors import Note, UserError
 from acaikit.evaluators.base import Evaluator
+from acaikit.experiment import key_of
 from acaikit.registry import OURS, Part, find, parts, unknown
 
 
@@ -118,6 +119,7 @@ class _Settings:
         made: Evaluator = build(Config(bindings, self.given.sources), part.full_name)
         if not isinstance(made, Evaluator):
             raise UserError(f"{part.name} ({part.entry_point.value}, from {part.distribution}) is no Evaluator")
+        key_of(made)
         if like is None:
             return made
         bound = {parameter for _, name, parameter in bindings if name == part.full_name}

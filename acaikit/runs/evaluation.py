@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from acaikit.artifacts.evaluations import protocol_hash, write_evaluation
 from acaikit.artifacts.rundir import RunDir
 from acaikit.data.location import writable
-from acaikit.errors import EvaluationError, RunError, UserError
-from acaikit.evaluators.base import Evaluator, Result
+from acaikit.engine import result_of
+from acaikit.errors import EvaluationError, RunError
+from acaikit.evaluators.base import Evaluator
 from acaikit.evaluators.interpolation import Interpolation
 from acaikit.report.names import about
 from acaikit.report.pictures import draw_paths
+from acaikit.runs.foreign import telling_of_parts
 from acaikit.runs.opened import OpenRun
 from acaikit.runs.provenance import data_protocol
 from acaikit.types import Scores
@@ -83,13 +82,18 @@ def measure(run: OpenRun, evaluator: Evaluator, place: RunDir, say: Callable[[st
     Raises
     ------
     EvaluationError
-        If the evaluator doesn't fit the run, there is nothing that it can measure, or it is a plugin's and fails.
+        If the evaluator doesn't fit the run, or there is nothing that it can measure.
+    UserError
+        If what it finds is no `Result` of numbers, or it is a plugin's and fails.
     """
     dataset, run_id = run.experiment.dataset, run.info["run_id"]
     files, fault = [], None
-    with _telling_of_faults(evaluator):
+    with telling_of_parts(evaluator.evaluate):
         with run.trained.evaluating():
-            found = _found(run, evaluator)
+            if not evaluator.fits(run.trained):
+                said = f"it doesn't fit this run on {type(dataset).__name__}"
+                raise EvaluationError(f"{said}: it needs {evaluator.needs}")
+            found = result_of(evaluator, run.trained)
         protocol = evaluator.protocol | {"data": data_protocol(dataset, dataset.digests)}
         try:
             files.append(
@@ -104,33 +108,3 @@ def measure(run: OpenRun, evaluator: Evaluator, place: RunDir, say: Callable[[st
         except OSError as error:
             say(f"the pictures could not be written: {error}")
     return Measured(evaluator.key, found.scores, protocol, protocol_hash(protocol), files, fault)
-
-
-def _found(run: OpenRun, evaluator: Evaluator) -> Result:
-    """Return what an evaluator finds."""
-    if not evaluator.fits(run.trained):
-        dataset = type(run.experiment.dataset).__name__
-        raise EvaluationError(f"it doesn't fit this run on {dataset}: it needs {evaluator.needs}")
-    found: Any = evaluator.evaluate(run.trained)
-    if not isinstance(found, Result):
-        raise TypeError(f"evaluate returned a {type(found).__name__}, not a Result")
-    wrong = [name for name, score in found.scores.items() if not isinstance(score, Real)]
-    if wrong:
-        raise TypeError(f"the score {wrong[0]!r} is {found.scores[wrong[0]]!r}, not a number")
-    return found
-
-
-@contextmanager
-def _telling_of_faults(evaluator: Evaluator) -> Iterator[None]:
-    """Turn what an evaluator of a plugin's does wrong into one line; a fault of ours stays what it is."""
-    kind = type(evaluator)
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if kind.__module__.partition(".")[0] == "acaikit":
-            raise
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{last.filename}:{last.lineno}"
-        raise EvaluationError(f"{kind.__name__} is faulty: {type(error).__name__}: {error} ({where})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import platform
 import subprocess
 import uuid
@@ -15,12 +16,16 @@ from typing import Any
 import torch
 
 from acaikit import registry
-from acaikit.config import Config
+from acaikit.config import Config, read_resolved
 from acaikit.config.resolve import names
 from acaikit.data.base import Dataset
 from acaikit.errors import RunError
 
 LIBRARIES = ("acaikit", "torch", "numpy", "h5py", "gin-config")
+
+
+class AbsentPlugin(RunError):
+    """A run began with a plugin that is not here, or doesn't count."""
 
 
 def fingerprint(device: torch.device) -> dict[str, Any]:
@@ -86,14 +91,38 @@ def plugins(config: Config) -> dict[str, str]:
     return {part.distribution: part.version for part in sorted(parts, key=lambda p: p.distribution)}
 
 
+def began_with(path: Path, info: Mapping[str, Any]) -> Config:
+    """Return the config that the run in `path` began with, as `info` says.
+
+    Raises
+    ------
+    AbsentPlugin
+        If a distribution is not here whose parts it names.
+    ConfigError
+        If it has faults.
+    """
+    for name, then in info.get("plugins", {}).items():
+        said = f"{path} began with {name} {then}, which"
+        if registry.version(name) is None:
+            again = f"install it from where you had it (pip install {name}=={then}, if it is published)"
+            raise AbsentPlugin(f"{said} is not installed: {again}")
+        if not registry.counts(name):
+            raise AbsentPlugin(f"{said} {registry.ONLY}={os.environ[registry.ONLY]!r} leaves out")
+    return read_resolved(info["resolved"], f"{path}/run.h5")
+
+
+def raised_budget(path: Path, began: int, budget: int) -> list[str]:
+    """Return a line about a run whose budget is another one than it began with; none where it is the same."""
+    said = f"{path} began with a budget of {began:,} samples; it was raised, and {budget:,} is what counts"
+    return [said] if budget != began else []
+
+
 def changed_versions(info: Mapping[str, Any]) -> list[str]:
     """Return a line about each distribution that a run, as `info` says, began with in another version than is here."""
     lines = []
     for name, then in info["plugins"].items():
         now = registry.version(name)
-        if now is None:
-            lines.append(f"this run began with {name} {then}, which is not installed: pip install {name}=={then}")
-        elif now != then:
+        if now not in (None, then):
             lines.append(
                 f"this run began with {name} {then}, and {now} is installed: what changed between them changes its "
                 f"numbers; {then} gives the old ones"

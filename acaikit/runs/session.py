@@ -18,11 +18,12 @@ from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.metrics import Metrics
 from acaikit.artifacts.publish import is_temporary, make_folder, remove_stale
 from acaikit.artifacts.rundir import RunDir
-from acaikit.config import Config, build, read_resolved, telling_places
+from acaikit.config import Config, build, telling_places
 from acaikit.config.resolve import differences
 from acaikit.engine import Callback, Trainer, train
 from acaikit.errors import RunError
-from acaikit.runs.provenance import changed_versions, check_data, describe, fingerprint
+from acaikit.objective import players
+from acaikit.runs.provenance import began_with, changed_versions, check_data, describe, fingerprint
 from acaikit.types import Scores
 
 SAVE_EVERY = 600.0
@@ -164,16 +165,17 @@ def open_session(
     Raises
     ------
     RunError
-        If another process holds the run, or the directory holds another experiment or something that is no run.
+        If another process holds the run, it began with a plugin that is not installed, or the directory holds another
+        experiment or something that is no run.
     DataError
         If the data can't be had.
     """
     directory, device = RunDir(path), torch.device(device)
     check(path, config)
-    recipe = config if config is not None else read_resolved(directory.read_run()["resolved"], f"{path}/run.h5")
+    recipe = config if config is not None else began_with(path, directory.read_run())
     experiment = build(recipe)
     with telling_places(recipe):
-        experiment.build()  # what doesn't fit together is said before gigabytes are got
+        players(*experiment.build())  # what doesn't fit together is said before gigabytes are got
     experiment.dataset.prepare()
     trainer = Trainer(experiment, device)
     lock = FileLock(directory.lock_file)
@@ -212,7 +214,7 @@ def check(path: Path, config: Config | None) -> None:
             raise RunError(f"{path} exists and is no run: choose another folder with --dir")
         return
     if config is not None:
-        different = list(differences(read_resolved(directory.read_run()["resolved"]), config))
+        different = list(differences(began_with(path, directory.read_run()), config))
         if different:
             shown = "\n  ".join(map(str, different))
             raise RunError(

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from acaikit.errors import UserError
-from acaikit.model import unpack
 from acaikit.nets import ConvEncoder, count_parameters
 from acaikit.regularizers import KL, Architecture
+from acaikit.returned import unpack
 from acaikit.rng import initialise
 from acaikit.types import Step
 
@@ -42,7 +42,7 @@ def test_two_linear_maps() -> None:
 
 def test_sample_in_numpy() -> None:
     kl, h = built(KL()), features()
-    z, extras = unpack(kl.posterior(h, torch.Generator().manual_seed(3)))
+    z, extras = unpack(kl.posterior(h, torch.Generator().manual_seed(3)), "posterior", h.shape)
     mu, log_var = posterior(kl, h)
     eps = torch.randn(5, DIM, generator=torch.Generator().manual_seed(3), dtype=torch.float64).numpy()
     expected = mu + np.exp(log_var) ** 0.5 * eps
@@ -54,7 +54,7 @@ def test_sample_in_numpy() -> None:
 def test_samples_have_the_posteriors_mean_and_spread() -> None:
     kl, n = built(KL()), 20_000
     h = features(1)
-    z, _ = unpack(kl.posterior(h.expand(n, *LATENT), torch.Generator().manual_seed(3)))
+    z, _ = unpack(kl.posterior(h.expand(n, *LATENT), torch.Generator().manual_seed(3)), "posterior", (n, *LATENT))
     samples = z.detach().numpy().reshape(n, DIM)
     mu, log_var = posterior(kl, h)
     sigma = np.exp(0.5 * log_var[0])
@@ -64,7 +64,7 @@ def test_samples_have_the_posteriors_mean_and_spread() -> None:
 
 def test_the_mean_at_evaluation() -> None:
     kl, h = built(KL()), features()
-    z, _ = unpack(kl.posterior(h, None))
+    z, _ = unpack(kl.posterior(h, None), "posterior", h.shape)
     np.testing.assert_allclose(z.detach().numpy().reshape(5, DIM), posterior(kl, h)[0], rtol=1e-9)
 
 
@@ -72,7 +72,7 @@ def test_the_mean_at_evaluation() -> None:
 def test_loss_is_the_divergence(weight: float) -> None:
     """Against numerical integration of the one-dimensional divergences."""
     kl, h = built(KL(weight=weight)), features(2)
-    z, extras = unpack(kl.posterior(h, None))
+    z, extras = unpack(kl.posterior(h, None), "posterior", h.shape)
     loss = kl.model_loss(Step(h, h, z, h, encode=torch.neg, decode=torch.neg, extras=extras))
     mu, log_var = posterior(kl, h)
     s = np.linspace(-10, 10, 20_001)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from acaikit.errors import UserError
-from acaikit.model import unpack
 from acaikit.nets import ConvEncoder, count_parameters
 from acaikit.regularizers import VQEMA, Architecture
+from acaikit.returned import unpack
 from acaikit.rng import initialise
 from acaikit.types import Extras, Step
 
@@ -28,7 +28,7 @@ def built(weight: float = 10.0, decay: float = 0.9) -> VQEMA:
 def emit(vq: VQEMA, z: Tensor | None = None) -> tuple[Tensor, Tensor, Extras]:
     if z is None:
         z = torch.randn(BATCH, *LATENT, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    e, extras = unpack(vq.emit(z, None))
+    e, extras = unpack(vq.emit(z, None), "emit", z.shape)
     return z, e, extras
 
 

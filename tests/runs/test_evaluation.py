@@ -10,7 +10,7 @@ import pytest
 from acaikit.artifacts.evaluations import protocol_hash, read_evaluation
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config
-from acaikit.errors import EvaluationError, RunError
+from acaikit.errors import EvaluationError, RunError, UserError
 from acaikit.evaluators import FactorBenchmark, Interpolation, ProbeAccuracy, Reconstruction
 from acaikit.registry import load
 from acaikit.runs.evaluation import destination, measure
@@ -88,16 +88,17 @@ class Faulty(Evaluator):
     def evaluate(self, trained):
         if self.how == "raise":
             raise ValueError("oops")
-        return {"dict": {}, "text": Result({"share": "much"})}[self.how]
+        return {"dict": {}, "text": Result({"share": "much"}), "array": Result({}, {"z": object()})}[self.how]
 """
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("raise", r"Faulty is faulty: ValueError: oops \(.*faulty_one\.py:12\)"),
-        ("dict", "Faulty is faulty: TypeError: evaluate returned a dict, not a Result"),
-        ("text", "Faulty is faulty: TypeError: the score 'share' is 'much', not a number"),
+        ("raise", r"Faulty \(from acai-faulty 1\) is faulty: ValueError: oops \(.*faulty_one\.py:12\); acaikit plugin"),
+        ("array", r"Faulty \(from acai-faulty 1\) is faulty: .*faulty_one\.py:10\)"),
+        ("dict", "what Faulty.evaluate returns must be a Result, not a dict"),
+        ("text", "Faulty.evaluate returns 'much' as the score 'share': return a number"),
     ],
 )
 def test_a_plugin_that_fails_is_told_of_in_a_line(
@@ -106,7 +107,7 @@ def test_a_plugin_that_fails_is_told_of_in_a_line(
     install("acai-faulty", "1", {"evaluators": {"Faulty": "faulty_one:Faulty"}}, {"faulty_one.py": PLUGIN})
     train(tmp_path / "run", recipe())
     run = open_run(tmp_path / "run")
-    with pytest.raises(EvaluationError, match=said):
+    with pytest.raises(UserError, match=said):
         measure(run, load("evaluators", "Faulty")(how), destination(run.path, None), pytest.fail)
 
 

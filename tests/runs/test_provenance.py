@@ -17,11 +17,11 @@ import torch
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config, read_bindings
 from acaikit.data import Arrays, Disc
-from acaikit.errors import Note
+from acaikit.errors import Note, RunError
 from acaikit.registry import parts
 from acaikit.runs import provenance
 from acaikit.runs.opened import open_run
-from acaikit.runs.provenance import changed_versions, data_protocol, describe, fingerprint, plugins
+from acaikit.runs.provenance import began_with, changed_versions, data_protocol, describe, fingerprint, plugins
 
 Recipe = Callable[..., Config]
 CPU = torch.device("cpu")
@@ -85,10 +85,9 @@ def test_versions_that_differ_are_told_one_line_each(install: Callable[..., Path
     install("Acai.Same", "1.0", {"paths": {"same": "same:same"}})
     ours = {"acaikit": version("acaikit")}
     assert changed_versions({"plugins": {**ours, "acai-same": "1.0"}}) == []
-    assert changed_versions({"plugins": {"acaikit": "0.0.1", "acai-gone": "3.0", "acai-new": "1.0"}}) == [
+    assert changed_versions({"plugins": {"acaikit": "0.0.1", "acai-new": "1.0"}}) == [
         f"this run began with acaikit 0.0.1, and {version('acaikit')} is installed: what changed between them changes "
         "its numbers; 0.0.1 gives the old ones",
-        "this run began with acai-gone 3.0, which is not installed: pip install acai-gone==3.0",
         "this run began with acai-new 1.0, and 2.0 is installed: what changed between them changes its numbers; "
         "1.0 gives the old ones",
     ]
@@ -152,3 +151,20 @@ def test_data_are_named_by_their_hashes_or_else_by_what_they_are_drawn_from(tmp_
 
 def vars_of(disc: Disc) -> dict[str, object]:
     return {name: getattr(disc, name) for name in inspect.signature(Disc).parameters}
+
+
+def test_a_run_whose_plugin_is_gone_says_so_and_nothing_else(
+    install: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = {"resolved": "acai_gone.regularizers.Own.weight = 1\n", "plugins": {"acaikit": "0", "acai-gone": "1.0"}}
+    with pytest.raises(RunError) as caught:
+        began_with(tmp_path, info)
+    assert str(caught.value) == (
+        f"{tmp_path} began with acai-gone 1.0, which is not installed: install it from where you had it "
+        "(pip install acai-gone==1.0, if it is published)"
+    )
+    install("acai-gone", "2.0", {"regularizers": {"Own": "own:Own"}})
+    assert began_with(tmp_path, info).resolved == info["resolved"]
+    monkeypatch.setenv("ACAIKIT_PLUGINS", "")
+    with pytest.raises(RunError, match=r"began with acai-gone 1\.0, which ACAIKIT_PLUGINS='' leaves out"):
+        began_with(tmp_path, info)
