@@ -11,7 +11,7 @@ from pathlib import Path
 
 from acaikit.catalogue import package_folder
 from acaikit.errors import UserError
-from acaikit.registry import ONLY, OURS, RECIPES, Part, counts, full_name, installed, recipe_packages, unknown
+from acaikit.registry import ONLY, OURS, RECIPES, Part, counts, full_name, installed, not_called, recipe_packages
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,15 @@ def named() -> dict[str, Recipe]:
     return {r.name if r.distribution == OURS or bare[r.name] == 1 else r.full_name: r for r in known}
 
 
+def home(file: Path) -> str | None:
+    """Return the distribution in whose package of recipes a file lies; None if that is none."""
+    for package in recipe_packages():
+        folder = _folder(package)
+        if folder and file.resolve().is_relative_to(folder.resolve()):
+            return package.distribution
+    return None
+
+
 def locate(recipe: str) -> Path:
     """Return the file of a recipe given as a path or by name: bare (``lines_acai_64``) or in full (``acaikit.NAME``).
 
@@ -109,14 +118,16 @@ def locate(recipe: str) -> Path:
         If there is neither such a file nor such a name, two plugins have a recipe of that name, or ACAIKIT_PLUGINS
         leaves out the one that does.
     """
-    path, said = Path(recipe), "there is no file and no shipped recipe"
+    path, said = Path(recipe), "there is no file and no recipe"
     if is_file(path):
         return path
     name = path.name.removesuffix(".gin")
     if path.parent in (Path(), Path("gin")):
         if name in shipped():
             return recipe_root() / f"{name}.gin"
-        called = [known for known in _installed() if name in (known.name, known.full_name)]
+        distribution, dot, inner = name.partition(".")
+        full = full_name(distribution, inner) if dot else name
+        called = [known for known in _installed() if known.name == name or known.full_name == full]
         matches = [known for known in called if counts(known.distribution)]
         if len(matches) > 1:
             offers = " or ".join(f"{known.full_name} (from {known.distribution})" for known in matches)
@@ -126,16 +137,26 @@ def locate(recipe: str) -> Path:
         if called:
             has = f"{called[0].distribution} has one, but {ONLY}={os.environ[ONLY]!r} leaves it out"
             raise UserError(f"{said} {recipe!r}: {has}")
+    if recipe and _is_folder(path):
+        raise UserError(f"{recipe!r} is a folder, not a recipe: a run directory goes on with acaikit resume {recipe}")
     if is_file(Path(f"{recipe}.gin")):
         raise UserError(f"{said} {recipe!r}: did you mean {recipe}.gin?")
     if path.parent != Path():
-        raise UserError(f"{said} {recipe!r}; a shipped one has no folder in its name")
-    raise UserError(unknown(said, recipe, [known.name for known in recipes()]))
+        raise UserError(f"{said} {recipe!r}; a recipe by name has no folder in it")
+    known_names = {known.full_name: short for short, known in named().items()}
+    raise UserError(not_called(said, recipe, known_names, "acaikit list recipes"))
 
 
 def is_file(path: Path) -> bool:
     """Return whether there is such a file; False too for what can't be a path, such as an endless name."""
     try:
         return path.is_file()
+    except OSError:
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
     except OSError:
         return False

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from acaikit.config import build, read_recipe, read_resolved
+from acaikit.config.explain import explain
 from acaikit.config.resolve import differences
 from acaikit.data.base import Dataset, Shuffled, Split, Stream
 from acaikit.engine import Trainer
@@ -249,11 +250,11 @@ def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.Mon
         ("quikstart", "did you mean quickstart"),
         ("QUICKSTART", "did you mean quickstart"),
         ("lines_acai", "did you mean lines_acai_64"),
-        ("elsewhere/quickstart", "there is no file and no shipped recipe 'elsewhere/quickstart'"),
+        ("elsewhere/quickstart", "there is no file and no recipe 'elsewhere/quickstart'"),
         ("../gin/quickstart.gin", "there is no file"),
         ("data/lines", "there is no file"),
         ("", "known: "),
-        (".", "known: "),
+        (".", "'.' is a folder, not a recipe: a run directory goes on with acaikit resume ."),
         ("x" * 5000, "known: "),
         ("a\0b", "known: "),
     ],
@@ -316,7 +317,7 @@ def test_a_package_that_brings_no_recipe_is_broken_and_breaks_nothing(install: C
         "empty": f"there is no .gin file in {site / 'empty'}",
     }
     assert {recipe.distribution for recipe in recipes()} == {"acaikit"}
-    with pytest.raises(UserError, match="no shipped recipe 'found'"):
+    with pytest.raises(UserError, match="no recipe 'found'"):
         locate("found")
 
 
@@ -341,7 +342,7 @@ def test_a_recipe_that_acaikit_plugins_leaves_out(plugins: Path, monkeypatch: py
     with pytest.raises(UserError) as caught:
         locate("own")
     assert str(caught.value) == (
-        "there is no file and no shipped recipe 'own': acai-one has one, but ACAIKIT_PLUGINS='' leaves it out"
+        "there is no file and no recipe 'own': acai-one has one, but ACAIKIT_PLUGINS='' leaves it out"
     )
     assert locate("quickstart") == recipe_root() / "quickstart.gin"
     assert set(named()) == set(NAMES)
@@ -361,3 +362,33 @@ def test_two_plugins_with_one_recipe_are_both_named(plugins: Path, monkeypatch: 
     assert locate("acai_two.same") == plugins / "two" / "same.gin"
     monkeypatch.setenv("ACAIKIT_PLUGINS", "acai-two")
     assert locate("same") == plugins / "two" / "same.gin"
+
+
+def test_a_distribution_may_be_written_as_it_is_installed(plugins: Path) -> None:
+    assert locate("acai-two.same") == locate("Acai_Two.same") == plugins / "two" / "same.gin"
+
+
+@pytest.mark.parametrize("name", ["sam", "acai_three.same"])
+def test_of_recipes_that_share_a_name_each_is_offered_in_full(plugins: Path, name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        locate(name)
+    assert str(caught.value).endswith(f"no recipe {name!r}: did you mean acai_one.same or acai_two.same?")
+
+
+def test_a_plugins_recipe_means_its_own_parts(install: Callable[..., Path]) -> None:
+    for name in ("one", "two"):
+        text = "include 'data/small_lines.gin'\ninclude 'model/baseline.gin'\nExperiment.regularizers = [@Shared()]\n"
+        module = f"from acaikit.regularizer import Regularizer\n\n\nclass Shared(Regularizer):\n    by = {name!r}\n"
+        install(
+            f"acai-{name}",
+            "1.0",
+            {"regularizers": {"Shared": f"{name}_parts:Shared"}, "recipes": {"r": f"{name}_recipes"}},
+            {f"{name}_recipes/r.gin": text, f"{name}_parts.py": module},
+        )
+    for name in ("one", "two"):
+        config = read_recipe(f"acai_{name}.r")
+        (made,) = build(config).regularizers
+        assert made.by == name
+        assert f"@acai_{name}.regularizers.Shared()" in config.resolved
+        (explained,) = explain(config, "Experiment.regularizers")
+        assert explained.value == f"[@acai_{name}.regularizers.Shared()]"

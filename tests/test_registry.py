@@ -246,9 +246,9 @@ def test_a_broken_part_does_not_touch_the_others(install: Install) -> None:
         "acai-broken",
         "0.3",
         {"regularizers": {"Broken": "not_there:Part", "Fine": "fine:Fine"}},
-        {"fine.py": "Fine = 5"},
+        {"fine.py": "def Fine():\n    return 5"},
     )
-    assert load("regularizers", "Fine") == 5
+    assert load("regularizers", "Fine")() == 5
     assert load("paths", "lerp").__name__ == "lerp"
 
 
@@ -275,5 +275,52 @@ def test_unknown_where_nothing_is_known() -> None:
 def test_a_message_lists_no_more_names_than_can_be_read() -> None:
     names = [f"part{i:03d}" for i in range(50)]
     said = registry.unknown("no part is called", "x", names)
-    assert said == f"no part is called 'x'; known: {', '.join(names[:40])} and 10 more"
-    assert registry.unknown("no part is called", "x", names[:40]).endswith("part039")
+    assert said == f"no part is called 'x'; known: {', '.join(names[:12])} and 38 more"
+    assert registry.unknown("no part is called", "x", names[:12]).endswith("part011")
+    said = registry.unknown("no part is called", "x", names, "acaikit list")
+    assert said.endswith("part011 and 38 more (acaikit list lists all)")
+
+
+def test_a_group_that_there_is_none_of_is_told(install: Install) -> None:
+    groups = {"regularisers": {"Own": "own:Own"}, "xyzzy": {"Own": "own:Own"}, "paths": {"own": "own:own"}}
+    install("acai-slips", "1.0", groups)
+    assert [part.kind for part in parts() if part.distribution == "acai-slips"] == ["paths"]
+    first, second = registry.faults()
+    assert first == (
+        "acai-slips lists parts under acaikit.regularisers, which is no group: did you mean acaikit.regularizers?"
+    )
+    assert second.startswith(
+        "acai-slips lists parts under acaikit.xyzzy, which is no group: the groups are acaikit.exp"
+    )
+
+
+@pytest.fixture
+def shared(install: Install) -> None:
+    """Two distributions with a part of one name, which one of acaikit's has too."""
+    for name in ("acai-one", "acai-two"):
+        install(name, "1.0", {"regularizers": {"Squeeze": "part:Part", "ACAI": "part:Part"}})
+
+
+def test_a_bare_name_means_what_its_home_has_unless_acaikit_has_it(shared: None) -> None:
+    for home in ("acai-one", "acai-two"):
+        assert find("Squeeze", home=home).distribution == home
+        assert find("ACAI", home=home).distribution == "acaikit"
+    for home in (None, "acai-three"):
+        with pytest.raises(UserError, match="'Squeeze' is ambiguous"):
+            find("Squeeze", home=home)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Squeze", "acai_one.regularizers.Squeeze or acai_two.regularizers.Squeeze"),
+        ("acai_tow.Squeeze", "acai_one.regularizers.Squeeze or acai_two.regularizers.Squeeze"),
+        ("acaikti.Denoising", "acaikit.regularizers.Denoising"),
+    ],
+)
+def test_what_is_offered_is_a_name_that_will_do(shared: None, name: str, meant: str) -> None:
+    with pytest.raises(UserError) as caught:
+        find(name)
+    assert str(caught.value) == f"no part is called {name!r}: did you mean {meant}?"
+    for offered in meant.split(" or "):
+        assert find(offered).full_name == offered

@@ -71,17 +71,21 @@ def explain(
     from acaikit.config.explain import explain as explained
 
     config = _read(recipe, overrides or [])
-    build(config)  # a recipe with faults is not explained: they are told
+    experiment = build(config)  # a recipe with faults is not explained: they are told
     found = explained(config, parameter)
+    asked = options.is_folder(recipe) and any(one.name == "Experiment.samples" for one in found)
+    notes = _raised(recipe, experiment.samples) if asked else []
     if as_json:
-        print_json({"recipe": recipe, "explained": [asdict(one) for one in found]})
+        print_json({"recipe": recipe, "explained": [asdict(one) for one in found], "notes": notes})
         return
     for one in found:
         _show(one)
+    for note in notes:
+        say(f"note: {note}")
 
 
 def _read(what: str, overrides: list[str]) -> Config:
-    from acaikit.config import read_recipe, read_resolved
+    from acaikit.config import read_recipe
 
     if not options.is_folder(what):
         return read_recipe(what, overrides)
@@ -90,9 +94,22 @@ def _read(what: str, overrides: list[str]) -> Config:
     from pathlib import Path
 
     from acaikit.artifacts.rundir import RunDir
+    from acaikit.runs.provenance import began_with
 
-    directory = RunDir(Path(what))
-    return read_resolved(directory.read_run()["resolved"], str(directory.run_file))
+    return began_with(Path(what), RunDir(Path(what)).read_run())
+
+
+def _raised(run: str, began: int) -> list[str]:
+    """Return a note where ``acaikit resume --samples`` has raised a run's budget."""
+    from pathlib import Path
+
+    from acaikit.artifacts.rundir import RunDir
+    from acaikit.runs.groups import progress
+    from acaikit.runs.provenance import raised_budget
+
+    directory = RunDir(Path(run))
+    *_, budget = progress(directory, directory.read_run()["run_id"], began, say)
+    return raised_budget(directory.path, began, budget)
 
 
 def _show(one: Explained, indent: str = "") -> None:

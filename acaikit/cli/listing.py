@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import typer
@@ -18,6 +19,9 @@ from acaikit.cli.completion import complete_kind
 from acaikit.cli.terminal import out, print_json, say
 from acaikit.errors import UserError
 from acaikit.registry import KINDS, ONLY, RECIPES, Part, parts, shortest_name, unknown
+
+WIDEST = 10_000
+"""Columns of a table that no terminal bounds, at most."""
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +64,7 @@ def list_parts(
     for group in KINDS:
         rows = [entry for entry in entries if entry.part.kind == group]
         if rows:
-            out.print(_table(group, rows))
+            _print(_table(group, rows))
     for entry in entries:
         if verbose and entry.traceback is not None:
             say(f"\n{entry.part.full_name}:\n{entry.traceback}", out)
@@ -74,8 +78,15 @@ def _notes() -> list[str]:
     if left_out:
         notes.append(f"{ONLY} leaves out {', '.join(left_out)}")
     if absent:
-        notes.append(f"{ONLY} names what brings no parts here: {', '.join(absent)}")
+        hints = [f"{name}{_meant(name)}" for name in absent]
+        notes.append(f"{ONLY} names what brings no parts here: {', '.join(hints)}")
     return notes
+
+
+def _meant(distribution: str) -> str:
+    others = sorted({part.distribution for part in registry.installed() if part.distribution != registry.OURS})
+    near = registry.nearest(distribution, others)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def _say(notes: Iterable[str]) -> None:
@@ -94,7 +105,17 @@ def _table(kind: str, entries: list[Entry]) -> Table:
 
 
 def _begin(title: str, *columns: str) -> Table:
-    return Table(*columns, title=title, title_justify="left", title_style="bold", expand=True)
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column == "name", overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    """Print a table, which a terminal alone makes narrower: a file or a pipe is searched by lines."""
+    if not out.is_terminal:
+        table.width = out.measure(table, options=out.options.update(max_width=WIDEST)).maximum
+    out.print(table, crop=out.is_terminal)
 
 
 def _what(description: str, broken: str | None) -> Text:
@@ -102,14 +123,17 @@ def _what(description: str, broken: str | None) -> Text:
 
 
 def _origin(part: Part, file: Path | None) -> Text:
-    return Text("\n".join([f"{part.distribution} {part.version}", *([_short(file)] if file else [])]), overflow="fold")
+    return Text("\n".join([f"{part.distribution} {part.version}", *(_short(file) if file else [])]))
 
 
-def _short(file: Path) -> str:
-    """Return a file's path as Python imports it: below the innermost folder of `sys.path` that it is in."""
+def _short(file: Path) -> list[str]:
+    """Return lines of a file's path as Python imports it: below the innermost folder of `sys.path` that it is in."""
     folders = [folder for folder in map(Path, sys.path) if folder.is_absolute() and file.is_relative_to(folder)]
     inner = max(folders, key=lambda folder: len(folder.parts), default=None)
-    return str(file.relative_to(inner)) if inner else str(file)
+    shown = str(file.relative_to(inner) if inner else file)
+    if not out.is_terminal:
+        return [shown]
+    return [line.replace("/ ", "/") for line in wrap(shown.replace("/", "/ "), out.width // 5, break_long_words=False)]
 
 
 def _plain(entry: Entry, verbose: bool) -> dict[str, object]:
@@ -147,8 +171,10 @@ def _list_recipes(notes: list[str], as_json: bool) -> None:
         return
     table = _begin("recipes", "name", "what it is", "from")
     for name, recipe in named.items():
-        table.add_row(Text(name), Text(recipe.description), Text(f"{recipe.distribution}\n{_short(recipe.file)}"))
+        table.add_row(
+            Text(name), Text(recipe.description), Text("\n".join([recipe.distribution, *_short(recipe.file)]))
+        )
     for package, reason in broken.items():
         table.add_row(Text(package.name), _what("", reason), _origin(package, None))
-    out.print(table)
+    _print(table)
     _say(notes)

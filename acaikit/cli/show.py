@@ -26,10 +26,11 @@ def show(
         if overrides:
             raise UserError(f"{what} is a run, whose bindings stand: --set goes with a recipe")
         from acaikit.runs.opened import open_run
+        from acaikit.runs.provenance import raised_budget
 
         run = open_run(what)
-        for note in run.notes:
-            say(note)
+        for note in [*run.notes, *raised_budget(run.path, run.experiment.samples, run.budget)]:
+            say(f"note: {note}")
         told = describe.of_run(run)
     else:
         from acaikit.config import build, read_recipe, telling_places

@@ -24,7 +24,7 @@ from acaikit.config.resolve import Config, Key, write
 from acaikit.config.syntax import Binding, Macro, Reference, Where
 from acaikit.config.use import Missing, Use, absences
 from acaikit.errors import UserError
-from acaikit.registry import find, nearest, unknown
+from acaikit.registry import find, nearest, shortest_name, unknown
 
 REQUIRED = ("gin.REQUIRED", "REQUIRED")
 MOST_VALUES = 5_000
@@ -169,7 +169,7 @@ class Builder:
         doubts_before = self.doubts
         chosen = self.applying(name, scope)
         try:
-            target = find(name).load()
+            target = _load(name)
         except UserError:
             self.visit([binding.value for binding in chosen.values()], scope, scope, where)
             raise
@@ -313,7 +313,7 @@ class Builder:
             case Reference(name, own, call):
                 inner = tuple(own.split("/")) if own else scope if call else receiver
                 chosen = self.applying(name, inner)
-                for binding in self.meant(name, chosen, parameters_of(find(name).load())).values():
+                for binding in self.meant(name, chosen, parameters_of(_load(name))).values():
                     with self.faults_at(binding.where):
                         self.visit(binding.value, inner, inner, binding.where)
             case Macro(name):
@@ -326,3 +326,11 @@ class Builder:
                     self.visit(item, scope, receiver, where)
             case dict():
                 self.visit([*value.keys(), *value.values()], scope, receiver, where)
+
+
+def _load(name: str) -> Any:
+    part = find(name)
+    target = part.load()
+    if part.kind == "paths" and inspect.isfunction(target):
+        raise UserError(f"a path is named by a text: write {shortest_name(part)!r} instead of @{part.name}")
+    return target

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from acaikit.catalogue import describe
 from acaikit.config.differ import amount, signature
 from acaikit.config.resolve import Config, Key, mentioned, names, write
-from acaikit.config.syntax import OVERRIDE, Binding, Include, Reference, label, parse
+from acaikit.config.syntax import OVERRIDE, Binding, Reference, label
 from acaikit.errors import UserError
-from acaikit.recipes import is_file, recipe_root
 from acaikit.registry import find, nearest, unknown
 
 
@@ -76,42 +73,24 @@ def explain(config: Config, name: str) -> list[Explained]:
         If there is no such part, parameter, scope or macro; the nearest are named.
     """
     every = _Every(config)
-    if ("", "", name) in every.bindings:
+    if ("", "", name) in config.every:
         return [every.macro(name)]
     scope, part, parameter = _parsed(config, name)
     if scope and scope not in (known := every.scopes()):
         raise UserError(unknown("no reference or binding has the scope", scope, sorted(known)))
     found = []
     for wanted in [parameter] if parameter else signature(part)[0]:
-        inner = sorted({s for s, of, p in every.bindings if (of, p) == (part, wanted) and s})
+        inner = sorted({s for s, of, p in config.every if (of, p) == (part, wanted) and s})
         found += [every.parameter(s, part, wanted) for s in ([scope] if scope else ["", *inner])]
     return found
 
 
 class _Every:
-    """Every binding that the files of a recipe hold, by what it sets, the highest first."""
+    """Every binding that the files of a recipe hold, and what it does there."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.overridden = {(binding.where, binding.key): winner for binding, winner in config.given_up}
-        self.bindings: dict[Key, list[Binding]] = defaultdict(list)
-        includes: dict[str, set[str]] = defaultdict(set)
-        found = []
-        for file, text in config.sources.items():
-            for statement in parse(text, file):
-                if isinstance(statement, Include):
-                    includes[file].add(self._included(statement))
-                elif isinstance(statement, Binding):
-                    full = find(statement.name).full_name if statement.name else ""
-                    found.append(replace(statement, name=full))
-        # What stands above a file includes all that the file includes, and more.
-        for binding in sorted(found, key=lambda b: (not _is_set(b), -len(_below(b.where.file, includes)))):
-            self.bindings[binding.key].append(binding)
-
-    def _included(self, include: Include) -> str:
-        known = {Path(file).resolve(): file for file in self.config.sources if not file.startswith(OVERRIDE)}
-        folders = (Path(include.where.file).resolve().parent, recipe_root())
-        return known[next(path.resolve() for folder in folders if is_file(path := folder / include.file))]
 
     def scopes(self) -> set[str]:
         """Return every scope that a binding, a reference or a macro makes, and those around it."""
@@ -135,7 +114,7 @@ class _Every:
 
     def _explained(self, name: str, keys: list[Key], default: str | None, used: bool) -> Explained:
         chosen = next((self.config.bindings[key] for key in keys if key in self.config.bindings), None)
-        every = [binding for key in keys for binding in self.bindings.get(key, [])]
+        every = [binding for key in keys for binding in self.config.every.get(key, ())]
         places = [self._place(binding, chosen, every) for binding in every]
         if chosen is None:
             return Explained(name, default, default, used, places, [])
@@ -176,16 +155,11 @@ def _is_set(binding: Binding) -> bool:
     return binding.where.file.startswith(OVERRIDE)
 
 
-def _below(file: str, includes: dict[str, set[str]]) -> set[str]:
-    inner = includes.get(file, set())
-    return inner.union(*(_below(name, includes) for name in inner))
-
-
 def _parsed(config: Config, text: str) -> tuple[str, str, str]:
     """Return scope, full name of the part, and parameter ("" for all) that `text` names."""
     scope, _, rest = text.rpartition("/")
     try:
-        return scope, find(rest).full_name, ""
+        return scope, find(rest, home=config.home).full_name, ""
     except UserError:
         name, _, parameter = rest.rpartition(".")
         if not name:
@@ -194,7 +168,7 @@ def _parsed(config: Config, text: str) -> tuple[str, str, str]:
             if rest in known or not nearest(text, known):
                 raise
             raise UserError(unknown("no part, parameter or macro is called", text, known)) from None
-    part = find(name)
+    part = find(name, home=config.home)
     named, any_name = signature(part.full_name)
     if parameter not in named and not any_name:
         raise UserError(unknown(f"{part.name} has no parameter", parameter, named))

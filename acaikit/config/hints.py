@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from acaikit.registry import parts
+
 _MEANT = {"true": "True", "false": "False", "none": "None", "null": "None"}
 _VALUES = "a value is a number, a 'text', True, False, None, a [list], a (tuple,), a {'dict': 1}, @Part() or %macro"
 _BINDING = "a line binds a value: Part.parameter = value"
@@ -34,7 +36,10 @@ def hint(content: str, token: str) -> str:
     if re.fullmatch(r"[\w./]+\(\)", value):
         return f"a part needs an @ (@{value})"
     if unquoted or value.isidentifier():
-        part = f", a part an @ (@{value}())" if value.isidentifier() else ""
+        kinds = {part.kind for part in parts() if part.name == value}
+        if kinds - {"paths"}:
+            return f"a part needs an @ (@{value}())"
+        part = f", a part an @ (@{value}())" if value.isidentifier() and not kinds else ""
         return f"a text needs quotes ('{value}'){part}"
     if not equals and not token:
         return _BINDING

@@ -17,7 +17,7 @@ def read_recipe(recipe: str, overrides: Sequence[str] = ()) -> Config:
     Parameters
     ----------
     recipe : str
-        A file, or a shipped recipe's name.
+        A file, or a recipe's name.
     overrides : sequence of str
         Bindings such as ``"ACAI.weight = 1.0"``, as ``--set`` takes them.
 

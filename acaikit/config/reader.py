@@ -20,7 +20,7 @@ from acaikit.config.pieces import SHOWN
 from acaikit.config.resolve import Config, Key, mentioned, write
 from acaikit.config.syntax import OVERRIDE, Binding, Broken, Include, Reference, Where, parse
 from acaikit.errors import UserError
-from acaikit.recipes import is_file, recipe_root
+from acaikit.recipes import home, is_file, recipe_root
 from acaikit.registry import find, nearest, parts
 
 LONGEST = 2**15
@@ -37,6 +37,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.sources: dict[str, str] = {}
+        self.homes: dict[str, str | None] = {}
         self.below: dict[str, set[str]] = defaultdict(set)
         self.bindings: dict[Key, list[Binding]] = defaultdict(list)
         self.faults: list[Fault] = []
@@ -63,6 +64,7 @@ class Reader:
         except (OSError, UnicodeDecodeError) as error:
             self._lose(where, f"{name if included else 'the file'} can't be read: {error}")
             return
+        self.homes[name] = home(resolved)
         self.text(content, name, resolved.parent)
 
     def _content(self, path: Path) -> str:
@@ -94,10 +96,16 @@ class Reader:
                     self._pass_over(statement, own)
         self.stack.pop()
 
+    @property
+    def home(self) -> str | None:
+        """The distribution that brings the recipe itself."""
+        return next(iter(self.homes.values()), None)
+
     def override(self, text: str) -> None:
         """Read a binding that stands above all files."""
         name = f"{OVERRIDE}{text!r}"
         self.below[name] = {file for file in (*self.sources, *self.below) if not file.startswith(OVERRIDE)}
+        self.homes[name] = self.home
         self.sources[name] = text
         statements = parse(text, name)
         if not statements:
@@ -168,11 +176,12 @@ class Reader:
     def _full_name(self, name: str, where: Where) -> str | None:
         """Return a part's full name; of the nearest part where none has the name, None where none is near."""
         try:
-            return find(name).full_name
+            return find(name, home=self.homes.get(where.file)).full_name
         except UserError as error:
             self.faults.append(Fault(where, str(error)))
         with suppress(IndexError, UserError):  # UserError: two distributions have the nearest one
-            return find(nearest(name.rpartition(".")[2], [part.name for part in parts()])[0]).full_name
+            near = nearest(name.rpartition(".")[2], [part.name for part in parts()])[0]
+            return find(near, home=self.homes.get(where.file)).full_name
         return None
 
     def _with_full_names(self, value: Any, where: Where) -> Any:
@@ -203,7 +212,9 @@ class Reader:
                 self.faults.append(Fault(top[0].where, fault))
             settled[key] = top[0]
             given_up += [(b, top[0]) for b in candidates if b not in top]
-        return Config(self._without_orphans(settled, given_up), self.sources, given_up)
+        # What stands above a file includes all that the file includes, and more.
+        every = {key: sorted(read, key=lambda b: -len(self.below[b.where.file])) for key, read in self.bindings.items()}
+        return Config(self._without_orphans(settled, given_up), self.sources, given_up, every, self.home)
 
     def _without_orphans(
         self, settled: dict[Key, Binding], given_up: list[tuple[Binding, Binding]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from acaikit.config.syntax import Binding, Macro, Reference, label
@@ -27,11 +27,17 @@ class Config:
     given_up : sequence of (Binding, Binding)
         Each binding that doesn't count, and the one that stands above it: another value of the same parameter, or of
         the only binding that mentioned it.
+    every : dict
+        All bindings that were read, by key, the highest first.
+    home : str or None
+        The distribution that brings the recipe: of others' parts, a bare name means its own.
     """
 
     bindings: Mapping[Key, Binding]
     sources: Mapping[str, str]
     given_up: Sequence[tuple[Binding, Binding]] = ()
+    every: Mapping[Key, Sequence[Binding]] = field(default_factory=dict)
+    home: str | None = None
 
     @property
     def resolved(self) -> str:

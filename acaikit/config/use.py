@@ -13,7 +13,7 @@ from acaikit.config.faults import Fault, Gaps
 from acaikit.config.resolve import Config, Key, mentions
 from acaikit.config.syntax import OVERRIDE, Binding, Macro, Reference, Where
 from acaikit.errors import UserError
-from acaikit.registry import MANY, find, nearest, unknown
+from acaikit.registry import find, listed, nearest, unknown
 
 
 class Missing(NamedTuple):
@@ -90,7 +90,7 @@ def absences(config: Config, use: Use, gaps: Gaps) -> Iterator[Fault]:
 def _undefined(name: str, macros: list[str]) -> str:
     if nearest(name, macros):
         return unknown("no macro is called", name, macros)
-    known = f"; defined are {', '.join(macros[:MANY])}" if macros else ""
+    known = f"; defined are {listed(macros)}" if macros else ""
     return f"no macro is called {name!r}: define it in a line of its own, {name} = ...{known}"
 
 

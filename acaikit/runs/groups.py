@@ -16,9 +16,9 @@ from acaikit.artifacts.evaluations import SHORT, Evaluation, protocol_hash, read
 from acaikit.artifacts.faults import BrokenFile, MissingFile
 from acaikit.artifacts.metrics import read_metrics
 from acaikit.artifacts.rundir import RunDir
-from acaikit.config import Config, build, read_recipe, read_resolved
-from acaikit.config.resolve import Difference, Key, differences
-from acaikit.config.syntax import OVERRIDE, Binding, Where
+from acaikit.config import Config, build, read_recipe
+from acaikit.config.resolve import Difference, Key, differences, write
+from acaikit.config.syntax import OVERRIDE, Binding, Where, parse
 from acaikit.errors import RunError, UserError
 from acaikit.evaluators.base import Evaluator
 from acaikit.experiment import Experiment
@@ -26,7 +26,7 @@ from acaikit.recipes import shipped
 from acaikit.registry import find
 from acaikit.report.measured import REPORTED, Group, RunResults, Value, check_seeds
 from acaikit.report.tables import LAST, reported
-from acaikit.runs.provenance import data_protocol
+from acaikit.runs.provenance import AbsentPlugin, began_with, data_protocol
 
 Say = Callable[[str], None]
 
@@ -74,21 +74,26 @@ def read_runs(paths: Iterable[Path], say: Say, results: Path | None = None) -> l
     Raises
     ------
     RunError
-        With every run that can't be read.
+        With every run that can't be read. One whose plugin is not installed is passed over, unless all are.
     """
     found: dict[str, RunResults] = {}
-    faults = []
+    faults, absent = [], []
     for path in paths:
         try:
             run = _read(path, say, results)
+        except AbsentPlugin as error:
+            absent.append(str(error))
+            continue
         except UserError as error:
             faults.append(str(error))
             continue
         first = found.setdefault(run.run_id, run)
         if first.path.resolve() != path.resolve():
             say(f"{path} is a copy of {first.path}, and counts once")
-    if faults:
-        raise RunError("\n".join(faults))
+    if faults or (absent and not found):
+        raise RunError("\n".join([*faults, *absent]))
+    for line in absent:
+        say(f"{line}; it is left out")
     return list(found.values())
 
 
@@ -119,9 +124,9 @@ def group(runs: Iterable[RunResults]) -> list[Group]:
 def _read(path: Path, say: Say, results: Path | None) -> RunResults:
     directory = RunDir(path)
     info = directory.read_run()
-    config = read_resolved(info["resolved"], f"{path}/run.h5")
+    config = began_with(path, info)
     experiment: Experiment = build(config)
-    step, samples, budget = _progress(directory, info["run_id"], experiment.samples, say)
+    step, samples, budget = progress(directory, info["run_id"], experiment.samples, say)
     run = RunResults(
         path,
         info["run_id"],
@@ -151,7 +156,7 @@ def _joined(
     return joined
 
 
-def _progress(directory: RunDir, run_id: str, budget: int, say: Say) -> tuple[int, int, int]:
+def progress(directory: RunDir, run_id: str, budget: int, say: Say) -> tuple[int, int, int]:
     """Return step, samples and budget of the newest checkpoint; of a run without one, its beginning."""
     checkpoints = Checkpoints(directory.checkpoints, run_id)
     for step in reversed(checkpoints.steps()):
@@ -231,13 +236,18 @@ def _named(runs: Sequence[RunResults]) -> Group:
     stems = [Path(name).stem for name in run.sources]
     recipe = _shipped().get(_identity(run.config)) or next((stem for stem in stems if stem in shipped()), None)
     if recipe is None:
-        changed = [text for text in run.overrides if not text.replace(" ", "").startswith("Experiment.seed=")]
+        given = [b for text in run.overrides for b in parse(text, "--set") if isinstance(b, Binding)]
+        changed = [_change(b.label, write(b.value)) for b in given if b.label != "Experiment.seed"]
         name, different = stems[0], []
     else:
         different = list(differences(_without_seed(read_recipe(recipe)), run.config))
-        changed = [f"{change.label.removeprefix('Experiment.')} = {change.after}" for change in different]
+        changed = [_change(difference.label, difference.after) for difference in different]
         name = recipe
     title = ", ".join([name, *changed])
     if not run.finished:
         title += f" ({run.path.resolve().name}: seed {run.seed}, at {run.progress})"
     return Group(title, recipe, list(map(str, different)), runs)
+
+
+def _change(label: str, value: str) -> str:
+    return f"{label.removeprefix('Experiment.')} = {value}"

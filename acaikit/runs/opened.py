@@ -14,13 +14,13 @@ import torch
 from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.metrics import read_metrics
 from acaikit.artifacts.rundir import RunDir
-from acaikit.config import build, read_resolved
+from acaikit.config import build
 from acaikit.errors import Note, RunError
 from acaikit.evaluators.base import Trained
 from acaikit.experiment import Experiment
 from acaikit.model import Autoencoder
 from acaikit.probe import Probe
-from acaikit.runs.provenance import changed_versions
+from acaikit.runs.provenance import began_with, changed_versions
 
 
 class OpenRun:
@@ -45,10 +45,11 @@ class OpenRun:
     def __init__(self, path: Path, step: int | None = None, device: torch.device | str = "cpu") -> None:
         self.path, self.directory, self.device = path, RunDir(path), torch.device(device)
         self.info: dict[str, Any] = self.directory.read_run()
+        config = began_with(path, self.info)
         for line in changed_versions(self.info):
             warnings.warn(f"{path}: {line}", Note, stacklevel=3)
         self.config: str = self.info["resolved"]
-        self.experiment: Experiment = build(read_resolved(self.config, f"{path}/run.h5"))
+        self.experiment: Experiment = build(config)
         self.checkpoints = Checkpoints(self.directory.checkpoints, self.info["run_id"])
         self.notes: list[str] = []
         self.step, self._state = self._load(step)
@@ -123,8 +124,6 @@ def open_run(path: str | os.PathLike[str], step: int | None = None, device: torc
     Raises
     ------
     RunError
-        If it is no run, or has no such checkpoint.
-    ConfigError
-        If its config names parts that are not installed.
+        If it is no run, has no such checkpoint, or began with a plugin that is not installed.
     """
     return OpenRun(Path(path), step, device)

@@ -71,6 +71,7 @@ def test_explain_says_what_is_a_default_and_what_is_not_there(acaikit) -> None:
         "explained": [
             {"name": "KL.weight", "value": "1.0", "default": "1.0", "used": False, "places": [], "macros": []}
         ],
+        "notes": [],
     }
 
 
@@ -90,3 +91,12 @@ def test_explain_says_what_is_a_default_and_what_is_not_there(acaikit) -> None:
 def test_mistakes(acaikit, args: list[str], said: str) -> None:
     Path("faulty.gin").write_text("ACAI.wieght = 1\n")
     assert said in acaikit("config", *args, code=2).err
+
+
+def test_explain_of_a_run_tells_of_a_raised_budget(acaikit, finished) -> None:
+    assert acaikit("config", "explain", finished, "Experiment.samples").err == ""
+    acaikit("resume", finished, "--samples", "384", "--quiet")
+    ran = acaikit("config", "explain", finished, "Experiment.samples")
+    assert ran.out.startswith("Experiment.samples = 256")
+    assert ran.err == ("note: finished began with a budget of 256 samples; it was raised, and 384 is what counts\n")
+    assert acaikit("config", "explain", finished, "Experiment.seed").err == ""

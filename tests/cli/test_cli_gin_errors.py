@@ -82,7 +82,7 @@ LINE_9 = {
     ),
     "an unquoted text": (
         "FactorBenchmark.path = slerp",
-        "`FactorBenchmark.path = slerp` can't be read: a text needs quotes ('slerp'), a part an @ (@slerp())",
+        "`FactorBenchmark.path = slerp` can't be read: a text needs quotes ('slerp')",
     ),
     "a part without @": (
         "Experiment.likelihood = MSE()",

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from acaikit.cli import listing
 from acaikit.recipes import shipped
 from acaikit.registry import KINDS, OURS, parts
 
@@ -91,8 +93,11 @@ def test_what_is_left_out_not_there_or_unreadable_is_noted(
     site = install("acai-one", "1.0", {"paths": {"one": "one:one"}})
     install("acai-odd", "1.0", {"paths": {"odd": "odd:odd"}})
     (site / "acai_odd-1.0.dist-info" / "METADATA").unlink()
-    monkeypatch.setenv("ACAIKIT_PLUGINS", "acai-two")
-    notes = ["ACAIKIT_PLUGINS leaves out acai-one 1.0", "ACAIKIT_PLUGINS names what brings no parts here: acai-two"]
+    monkeypatch.setenv("ACAIKIT_PLUGINS", "acai-oen,xyz")
+    notes = [
+        "ACAIKIT_PLUGINS leaves out acai-one 1.0",
+        "ACAIKIT_PLUGINS names what brings no parts here: acai-oen (did you mean acai-one?), xyz",
+    ]
     for kind in ("paths", "recipes"):
         unread, *others = acaikit("list", kind).err.splitlines()
         assert unread.startswith(f"note: {site}/acai_odd-1.0.dist-info can't be read")
@@ -119,3 +124,24 @@ def test_the_table(acaikit) -> None:
 )
 def test_an_unknown_kind(acaikit, kind: str, said: str) -> None:
     assert said in acaikit("list", kind, code=2).err
+
+
+def test_a_terminal_that_is_narrow_cuts_no_name(acaikit, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = install("acai-shadow", "1", {"regularizers": {"AdversarialPrior": "a:A"}, "recipes": {"r": "recipes"}})
+    (site / "recipes").mkdir()
+    (site / "recipes" / "r.gin").write_text("# Words of which a line of a narrow terminal doesn't have the room.\n")
+    narrow = Console(width=80, force_terminal=True, color_system=None)
+    for console in (narrow, listing.out):
+        monkeypatch.setattr(listing, "out", console)
+        for kind, name in (("regularizers", "acai_shadow.regularizers.AdversarialPrior"), ("recipes", "r")):
+            lines = acaikit("list", kind).out.splitlines()
+            assert any(line.startswith(f"│ {name} ") for line in lines)
+            assert all(len(line) <= 80 for line in lines) == (console is narrow)
+
+
+def test_a_pipe_has_each_recipe_on_one_line(acaikit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    told = json.loads(acaikit("list", "recipes", "--json").out)["recipes"]
+    lines = acaikit("list", "recipes").out.splitlines()
+    for recipe in told:
+        assert any(f" {recipe['name']} " in line and recipe["description"] in line for line in lines)

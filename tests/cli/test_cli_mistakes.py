@@ -121,7 +121,10 @@ def test_a_negative_seed(acaikit) -> None:
 @pytest.mark.parametrize("recipe", ["quikstart", "", ".", "..", "data", "nowhere.gin", "x" * 5000, "a\0b", "[red]"])
 def test_a_recipe_that_is_none(acaikit, recipe: str) -> None:
     Path("data").mkdir()
-    assert "error: there is no file and no shipped recipe" in acaikit("run", recipe, "--dry-run", code=2).err
+    said = (
+        f"{recipe!r} is a folder, not a recipe" if recipe in (".", "..", "data") else "there is no file and no recipe"
+    )
+    assert f"error: {said}" in acaikit("run", recipe, "--dry-run", code=2).err
 
 
 def test_a_recipe_that_is_no_text(acaikit) -> None:

@@ -70,8 +70,8 @@ def test_a_run(acaikit, finished) -> None:
 def test_what_is_neither_recipe_nor_run(acaikit) -> None:
     assert "did you mean quickstart" in acaikit("show", "quikstart", code=2).err
     assert "holds no run" in acaikit("show", ".", code=2).err
-    assert "no shipped recipe ''" in acaikit("show", "", code=2).err
-    assert "no shipped recipe" in acaikit("show", "x" * 5000, code=2).err
+    assert "no recipe ''" in acaikit("show", "", code=2).err
+    assert "no recipe" in acaikit("show", "x" * 5000, code=2).err
 
 
 def test_bindings_stand_above_a_recipe_but_not_above_a_run(acaikit, finished) -> None:

@@ -201,3 +201,13 @@ def test_bindings_alone_are_checked_as_far_as_they_go() -> None:
         "Latents has no parameter 'x'; known",
         "no macro is called 'y'",
     ]
+
+
+@pytest.mark.parametrize("path", ["@slerp()", "@slerp", "@paths.slerp()"])
+def test_a_path_is_named_by_a_text(tmp_path: Path, path: str) -> None:
+    file = tmp_path / "r.gin"
+    file.write_text(BASE.replace("FactorBenchmark.path = 'slerp'", f"FactorBenchmark.path = {path}"))
+    with pytest.raises(ConfigError) as caught:
+        build(read_recipe(str(file)))
+    line = 1 + file.read_text().splitlines().index(f"FactorBenchmark.path = {path}")
+    assert str(caught.value) == f"{file}:{line}: a path is named by a text: write 'slerp' instead of @slerp"

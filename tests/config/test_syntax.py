@@ -125,19 +125,21 @@ NESTED = "x = " + "[" * 5000
         ("x = 1\n\0\n", r"2: `\x00` holds a NUL character: this is no text"),
         ("\\\nx = 1", r"1: `\` stands in a line of its own: it joins what is before it with the next line"),
         # values
-        ("path = slerp", "1: `path = slerp` can't be read: a text needs quotes ('slerp'), a part an @ (@slerp())"),
+        ("path = slerp", "1: `path = slerp` can't be read: a text needs quotes ('slerp')"),
         (
             "path = slerp  # the round one",
-            "1: `path = slerp` can't be read: a text needs quotes ('slerp'), a part an @ (@slerp())",
+            "1: `path = slerp` can't be read: a text needs quotes ('slerp')",
         ),
+        ("path = big", "1: `path = big` can't be read: a text needs quotes ('big'), a part an @ (@big())"),
+        ("critic = ACAI", "1: `critic = ACAI` can't be read: a part needs an @ (@ACAI())"),
         ("path = /data/lines", "1: `path = /data/lines` can't be read: a text needs quotes ('/data/lines')"),
         (
             "path = “slerp”",
-            "1: `path = “slerp”` can't be read: a text needs quotes ('slerp'), a part an @ (@slerp())",
+            "1: `path = “slerp”` can't be read: a text needs quotes ('slerp')",
         ),
         (
             "x = [\n  1,\n  slerp,\n]\n",
-            "3: `slerp,` can't be read: a text needs quotes ('slerp'), a part an @ (@slerp())",
+            "3: `slerp,` can't be read: a text needs quotes ('slerp')",
         ),
         ("probe = true", "1: `probe = true` can't be read: write True"),
         ("critic = null", "1: `critic = null` can't be read: write None"),

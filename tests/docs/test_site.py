@@ -95,6 +95,7 @@ MISTAKES = (
     "ACAI.weight = 1\nACAI.weight = 2",
     "include 'model/vae.gin'",
     "FactorBenchmark.path = slerp",
+    "FactorBenchmark.path = @slerp",
     "Experiment.regularizers = [@ACAI()",
     "include 'x.gin'",
     "include 'mistake.gin'",

@@ -118,7 +118,7 @@ def test_what_a_group_is_called(tmp_path: Path) -> None:
     write(tmp_path / "other", "mnist_acai_256", 1, "latent = 2")
     own = tmp_path / "own.gin"
     own.write_text("include 'data/mnist.gin'\ninclude 'model/acai.gin'\nlatent = 3\n")
-    write(tmp_path / "own", str(own), 0, "ACAI.weight = 1.0")
+    write(tmp_path / "own", str(own), 0, "ACAI.weight=1.0")
     groups = group(read(*(tmp_path / name for name in ("short", "default", "other", "own"))))
     assert [(g.name, g.recipe) for g in groups] == [
         ("mnist_acai_256, samples = 640", "mnist_acai_256"),
@@ -180,6 +180,21 @@ def test_a_run_given_twice_and_a_seed_twice(tmp_path: Path) -> None:
     assert len(read(tmp_path / "a", tmp_path / "a")) == 1
     with pytest.raises(RunError, match=r"a and .*b are both runs of mnist_acai_256 with seed 3"):
         group(read(tmp_path / "a", tmp_path / "b"))
+
+
+def test_a_run_whose_plugin_is_gone_is_left_out_unless_all_are(tmp_path: Path) -> None:
+    for name in ("gone", "here"):
+        directory = write(tmp_path / name)
+    gone = RunDir(tmp_path / "gone")
+    info = gone.read_run()
+    gone.run_file.unlink()
+    gone.write_run({**info, "plugins": {"acai-gone": "1.0"}})
+    notes: list[str] = []
+    assert [run.path for run in read(gone.path, directory.path, say=notes.append)] == [directory.path]
+    (note,) = notes
+    assert note.startswith(f"{gone.path} began with acai-gone 1.0, which is not installed")
+    with pytest.raises(RunError, match=r"began with acai-gone 1\.0"):
+        read(gone.path)
 
 
 def test_every_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
