@@ -73,14 +73,27 @@ def test_what_is_not_refused_can_be_used(said: str, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "acaikit", "acaikit-", "2d", "acaikit-2d", "_a", "a_", "a--b", "a b", "naïve", "a.b"]
+    ("said", "meant"),
+    [
+        ("", ""),
+        ("acaikit", ""),
+        ("acaikit-", ""),
+        ("2d", ""),
+        ("acaikit-2d", ""),
+        ("_a", "a"),
+        ("a_", "a"),
+        ("a--b", "a-b"),
+        ("a b", "a-b"),
+        ("naïve", ""),
+        ("a.b", "a-b"),
+    ],
 )
-def test_what_cannot_be_a_name(said: str) -> None:
+def test_what_cannot_be_a_name(said: str, meant: str) -> None:
     with pytest.raises(UserError) as caught:
         Names.of(said, Kind.regularizer)
     assert str(caught.value) == (
         f"{said!r} can't name a plugin: a name is ASCII letters and digits that begin with a letter, in words joined "
-        f"by - or _, such as sparse, my-idea or MyIdea"
+        f"by - or _, such as sparse, my-idea or MyIdea" + (f": did you mean {meant}?" if meant else "")
     )
 
 
@@ -89,6 +102,7 @@ def test_what_cannot_be_a_name(said: str) -> None:
     [
         ("none", Kind.encoder, "the part would be called None, which is a word of Python's own"),
         ("lambda", Kind.path, "the part would be called lambda, which is a word of Python's own"),
+        ("test-bow", Kind.path, "the part would be called test_bow, which pytest would take for a test"),
         ("ACAI", Kind.regularizer, r"acaikit \S+ has the regularizer ACAI already"),
         ("acai", Kind.evaluator, r"acaikit \S+ has the regularizer ACAI already"),
         ("linear-probe", Kind.dataset, r"acaikit \S+ has the evaluator LinearProbe already"),

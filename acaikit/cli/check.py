@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import nullcontext, redirect_stdout
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,31 +68,28 @@ def check(
 ) -> None:
     """Check that a part keeps the rules that acaikit relies on, one line per rule: ✓ kept, ✗ broken, – no verdict.
 
-    What is wrong is told with what to do about it. The same rules are checked by acaikit.testing, in a test of your
-    own. The data of a dataset are fetched if need be. Exit code 1 if a rule is broken, 2 if the part can't be found or
-    made.
+    What is wrong is told with what to do about it. The same rules are checked by
+    acaikit.testing, in a test of your own. The data of a dataset are fetched if
+    need be. Exit code 1 if a rule is broken, 2 if there is no such part.
     """
     # What a part prints while it is checked is not part of the answer.
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         from acaikit.testing.subjects import subjects
 
-        counts: Counter[str] = Counter()
-        told = []
+        told, everything = [], []
         for subject in subjects(name, settings or [], None if data is None else data.value):
-            if not as_json:
+            if as_json:
+                findings = list(subject.findings)
+            else:
                 _begin(subject)
-            findings = []
-            for finding in subject.findings:
-                counts[finding.verdict.value] += 1
-                findings.append(finding)
-                if not as_json:
-                    _print(finding, findings[-2].data if len(findings) > 1 else None, verbose)
+                findings = _print_all(subject.findings, verbose)
             told.append(_plain(subject, findings, verbose))
-    conforms = not counts["broken"]
+            everything += findings
+    conforms = all(finding.verdict != "broken" for finding in everything)
     if as_json:
         print_json({"name": name, "conforms": conforms, "checked": told})
     else:
-        _summarise(name, counts)
+        _summarise(name, everything)
     if not conforms:
         raise typer.Exit(1)
 
@@ -101,11 +100,38 @@ def _begin(subject: Subject) -> None:
     out.print(name, soft_wrap=True)
 
 
-def _print(finding: Finding, before: str | None, verbose: bool) -> None:
-    if finding.data is not None and finding.data != before:
-        say(f"  on {finding.data}", out)
+def _print_all(findings: Iterable[Finding], verbose: bool) -> list[Finding]:
+    """Print each finding as it is found; return them."""
+    from acaikit.testing.findings import NOT_TRIED
+
+    printed: list[Finding] = []
+    for (on, not_tried), group in groupby(findings, lambda finding: (finding.data, finding.message == NOT_TRIED)):
+        if on is not None and on not in {finding.data for finding in printed}:
+            say(f"  on {on}", out)
+        if not_tried:
+            rest = list(group)
+            line = f"{len(rest)} more rule{'s' * (len(rest) > 1)}, not tried before this is mended"
+            _indent(Text(line, style="dim"), 4 if on else 2, Text("– ", style="dim"))
+            printed += rest
+            continue
+        for finding in group:
+            _print(finding, _same(finding, printed), verbose)
+            printed.append(finding)
+    return printed
+
+
+def _same(finding: Finding, before: Iterable[Finding]) -> str | None:
+    """Return the kind of data on which the same rule was broken in the same words before."""
+    found = (other.data for other in before if (other.rule, other.message) == (finding.rule, finding.message))
+    return next(found, None) if finding.verdict == "broken" else None
+
+
+def _print(finding: Finding, same: str | None, verbose: bool) -> None:
     mark, style = MARKS[finding.verdict.value]
     depth = 4 if finding.data else 2
+    if same is not None:
+        _indent(Text(f"{finding.rule}: as on {same}", style=style), depth, Text(f"{mark} ", style=style))
+        return
     told = {"kept": finding.rule, "broken": finding.rule, "refused": finding.message}
     line = _printable(told.get(finding.verdict.value, f"{finding.rule}: {finding.message}"))
     plain = finding.verdict == "kept"
@@ -138,12 +164,22 @@ def _short(where: str) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else where
 
 
-def _summarise(name: str, counts: Counter[str]) -> None:
+def _summarise(name: str, findings: list[Finding]) -> None:
+    counts = Counter(finding.verdict.value for finding in findings)
     others = counts["skipped"] + counts["refused"]
     said = {"kept": counts["kept"], "broken": counts["broken"], "without a verdict": others}
     numbers = ", ".join(f"{number} {what}" for what, number in said.items() if number)
     verdict = "doesn't conform" if counts["broken"] else "conforms"
-    say(f"{name} {verdict}: of {counts.total()} rules {numbers}", out)
+    say(f"{name} {verdict}: of {counts.total()} rules {numbers}{_restricted(findings)}", out)
+
+
+def _restricted(findings: list[Finding]) -> str:
+    """Return how to check on a kind of data on which no rule is broken, where that is so of some kinds."""
+    broken = {finding.data for finding in findings if finding.verdict == "broken"}
+    kept = [on for on in dict.fromkeys(f.data for f in findings if f.verdict == "kept") if on and on not in broken]
+    if not broken or None in broken or not kept:
+        return ""
+    return f"; on {' and '.join(kept)} it does, and --data {kept[0]} checks on {kept[0]} alone"
 
 
 def _plain(subject: Subject, findings: list[Finding], verbose: bool) -> dict[str, Any]:

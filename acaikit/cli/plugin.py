@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from acaikit.cli.terminal import out, say
+from acaikit.errors import UserError
+from acaikit.registry import unknown
 from acaikit.scaffold import Kind, Names, begin
 
 app = typer.Typer(
@@ -16,6 +18,13 @@ app = typer.Typer(
     epilog="Example: acaikit plugin new my-idea --kind regularizer",
     no_args_is_help=True,
 )
+
+
+_KINDS = f"{', '.join(list(Kind)[:-1])} or {list(Kind)[-1]}"
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [kind for kind in Kind if kind.startswith(incomplete)]
 
 
 def register(parent: typer.Typer) -> None:
@@ -32,7 +41,15 @@ def new(
             show_default=False,
         ),
     ],
-    kind: Annotated[Kind, typer.Option(help="What kind of part it is.", show_default=False)],
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help=f"What kind of part it is: {_KINDS}. It must be given.",
+            autocompletion=_complete,
+            show_default=False,
+        ),
+    ] = "",
     folder: Annotated[
         Path,
         typer.Option(
@@ -49,8 +66,10 @@ def new(
 
     my-idea becomes the part MyIdea, or the path my_idea, of the distribution acaikit-my-idea, in a folder of that name.
     """
-    names = Names.of(name, kind)
-    files = begin(names, kind, folder)
+    if kind not in {*Kind}:
+        raise UserError(unknown("there is no --kind", kind, Kind) if kind else f"say what it is, --kind {_KINDS}")
+    names = Names.of(name, Kind(kind))
+    files = begin(names, Kind(kind), folder)
     say("written:", out)
     for file in files:
         say(f"  {file}", out)

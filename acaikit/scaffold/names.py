@@ -59,10 +59,12 @@ class Names:
         """
         bare = _PREFIX.sub("", said)
         if not _FIT.fullmatch(bare):
+            joined = re.sub(r"[\W_]+", "-", bare).strip("-")
+            meant = f": did you mean {joined}?" if _FIT.fullmatch(joined) else ""
             raise _refused(
                 said,
                 "a name is ASCII letters and digits that begin with a letter, in words joined by - or _, such as "
-                "sparse, my-idea or MyIdea",
+                f"sparse, my-idea or MyIdea{meant}",
             )
         words = _BETWEEN_WORDS.split(bare)
         name = "_".join(words).lower()
@@ -74,6 +76,8 @@ class Names:
     def _check(self, said: str, kind: Kind) -> None:
         if keyword.iskeyword(self.part):
             raise _refused(said, f"the part would be called {self.part}, which is a word of Python's own")
+        if self.part.startswith(("test", "Test")):
+            raise _refused(said, f"the part would be called {self.part}, which pytest would take for a test")
         for part in installed():
             if part.kind != RECIPES and _folded(part.name) == _folded(self.part):
                 raise _refused(said, f"{part.distribution} {part.version} has the {part.kind[:-1]} {part.name} already")

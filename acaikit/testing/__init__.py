@@ -34,8 +34,9 @@ from acaikit.testing.regularizer import (
     check_regularizer,
     check_resume,
 )
-from acaikit.testing.regularizer_gradients import check_dtype, check_gradients
+from acaikit.testing.regularizer_gradients import check_gradients
 from acaikit.testing.regularizer_hooks import check_hooks
+from acaikit.testing.regularizer_losses import check_dtype
 from acaikit.testing.rules import NotApplicable, NotConforming, Refused
 
 __all__ = [

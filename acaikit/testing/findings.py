@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -76,10 +76,11 @@ def examine(part: Part, factory: Callable[..., Any], home: Path | None, data: st
     """Check what a factory makes by the rules of the part's kind, on `data` or on every kind of data in turn.
 
     The first rule that is broken is the last that is tried on that kind of data. A part may refuse some kinds, not all.
+    Where it keeps the rules on images and breaks one elsewhere, it is told how to refuse the rest.
     """
     suite = SUITES[part.kind]
     cases: list[str | None] = [None] if not suite.data else [data] if data else list(suite.data)
-    refused = 0
+    refused, keeps = 0, set()
     for case in cases:
         on = () if case is None else (case,)
         stopped = False
@@ -88,19 +89,27 @@ def examine(part: Part, factory: Callable[..., Any], home: Path | None, data: st
                 yield Finding(rule.title, Verdict.skipped, case, NOT_TRIED)
                 continue
             found = find_out(rule.title, partial(rule.check, factory, *on), home, case)
-            yield found
             stopped = found.verdict is Verdict.broken
+            if stopped and "images" in keeps and suite.only_images:
+                hint = f"if it is for images only, {suite.only_images}"
+                found = replace(found, message=f"{found.message}; {hint}")
+            yield found
             if found.verdict is Verdict.refused:
                 refused += 1
                 break
+        else:
+            if not stopped:
+                keeps.add(case)
     if refused == len(cases):
         said = f"it refuses {', '.join(filter(None, cases))}: nothing could be checked"
         yield Finding("takes some kind of data", Verdict.broken, message=said)
 
 
 def _last_line(error: BaseException | None, home: Path | None) -> str | None:
-    """Return the innermost line of `home` that an error, or what caused it, came by."""
+    """Return the innermost line of `home` that an error, or what caused it, came by, or that can't be read."""
     while error is not None and home is not None:
+        if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(home):
+            return f"{error.filename}:{error.lineno}"
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
             if Path(frame.filename).is_relative_to(home):
                 return f"{frame.filename}:{frame.lineno}"

@@ -15,7 +15,7 @@ from acaikit.rng import generator
 from acaikit.testing.device import new_tensors_elsewhere
 from acaikit.testing.fixtures import BATCH
 from acaikit.testing.network import Network, fits
-from acaikit.testing.rules import NotApplicable, NotConforming, Refused, Rule
+from acaikit.testing.rules import NotApplicable, NotConforming, Refused, Rule, about_dtypes
 from acaikit.testing.side_effects import undrawn
 from acaikit.testing.states import copied, difference
 from acaikit.testing.training import check_losses, check_resumed, check_seeded
@@ -113,6 +113,8 @@ def _check_dtype(network: Network) -> None:
         with torch.no_grad():
             out = module(network.examples(BATCH).double())
     except RuntimeError as error:
+        if not about_dtypes(error):
+            raise
         raise NotConforming(
             f"{network.name} makes a tensor of its own dtype: give it dtype=x.dtype, or keep it in a buffer "
             f"(register_buffer) ({error})"

@@ -17,16 +17,16 @@ from acaikit.testing.fixtures import STEPS, small_experiment
 from acaikit.testing.regularizer_gradients import (
     TOLERANCE,
     Factory,
-    check_dtype,
     check_gradients,
     double,
     made,
     trainer_with,
 )
-from acaikit.testing.regularizer_hooks import check_calls, check_hooks
+from acaikit.testing.regularizer_hooks import DETERMINISTIC, FROM_NOISE, check_calls, check_hooks, undrawing
+from acaikit.testing.regularizer_losses import check_dtype, check_repeats
 from acaikit.testing.rules import NotApplicable, NotConforming, Refused, Rule, keep, made_as
 from acaikit.testing.states import copied, difference
-from acaikit.testing.training import check_resumed, check_seeded
+from acaikit.testing.training import LOOK_FOR, check_resumed, check_seeded
 
 
 def check_regularizer(factory: Factory, data: str = "images") -> None:
@@ -46,11 +46,12 @@ def check_regularizer(factory: Factory, data: str = "images") -> None:
     UserError
         If `data` is none of these.
     NotConforming
-        If it writes no hook, a hook gives something else than it is to give or changes what it is given, gradients
-        reach another player than they should, weights or draws depend on a global generator, a tensor is made on a
-        device or in a dtype of its own, `doubt` is no finite number per example, evaluation changes state or is random,
-        or a run saved, restored and continued differs from one that was never interrupted. `Refused`, a kind of it, if
-        it can't be built for such data.
+        If it writes no hook, a hook gives something else than it is to give or changes what it is given, a loss or a
+        gradient is not finite, the losses of the same step differ from call to call, gradients reach another player
+        than they should, weights or draws depend on a global generator, a tensor is made on a device or in a dtype of
+        its own, `doubt` is no finite number per example, evaluation changes state or is random, or a run saved,
+        restored and continued differs from one that was never interrupted. `Refused`, a kind of it, if it can't be
+        built for such data.
     """
     keep(RULES, factory, data)
 
@@ -69,9 +70,7 @@ def _check_build(factory: Factory, data: str) -> None:
 
 def check_randomness(factory: Factory, data: str = "images") -> None:
     """Train twice with torch's global generator in different states, and see that nothing drew from it."""
-    check_seeded(
-        lambda seed: trainer_with(factory, data, seed), "a hook", "pass generator=noise to every random function"
-    )
+    check_seeded(lambda seed: undrawing(trainer_with(factory, data, seed)), "a regularizer", FROM_NOISE)
 
 
 def check_device(factory: Factory, data: str = "images") -> None:
@@ -128,8 +127,8 @@ def _doubt(name: str, regularizer: Regularizer, z: Tensor, x: Tensor) -> Tensor:
 
 
 def check_evaluation(factory: Factory, data: str = "images") -> None:
-    """Evaluate, and see that it changes no state and gives the same result twice."""
-    trainer = trainer_with(factory, data)
+    """Evaluate, and see that it draws nothing, changes no state and gives the same finite result twice."""
+    trainer = undrawing(trainer_with(factory, data))
     trainer.step()
     before = copied(trainer.state_dict(), "state")
     x = trainer.experiment.dataset.test().examples(slice(0, 8))
@@ -138,8 +137,10 @@ def check_evaluation(factory: Factory, data: str = "images") -> None:
         trainer.model.doubts(trainer.model.encode(x))
         for evaluator in (Interpolation(pairs=2, steps=3), ProbeAccuracy()):
             evaluator.evaluate(trainer.trained)
+    if not once.isfinite().all():
+        raise NotConforming(f"what is decoded in evaluation, after a step of training, is not finite: {LOOK_FOR}")
     if not torch.equal(once, twice):
-        raise NotConforming("two evaluations differ: where noise is None a hook must be deterministic")
+        raise NotConforming(f"two evaluations differ: {DETERMINISTIC}")
     path = difference(before, copied(trainer.state_dict(), "state"))
     if path is not None:
         raise NotConforming(f"evaluation changed {path}: hooks must not change state; that is what after_step is for")
@@ -161,10 +162,11 @@ RULES = (
     Rule("can be built for the data", _check_build),
     Rule("writes a hook that training calls", lambda factory, data: check_hooks(factory)),
     Rule("gives what its hooks are to give, and changes nothing they are given", check_calls),
-    Rule("keeps to the dtype of the data, with finite losses", check_dtype),
+    Rule("keeps to the dtype of the data, with finite losses and gradients", check_dtype),
+    Rule("draws from its own noise, and its weights from the run's seed", check_randomness),
+    Rule("gives the same losses for the same step", check_repeats),
     Rule("doubts each example by itself", _check_doubt),
     Rule("is deterministic in evaluation, and changes nothing there", check_evaluation),
-    Rule("draws from its own noise, and its weights from the run's seed", check_randomness),
     Rule("makes its tensors on the device of the data", check_device),
     Rule("moves its own player by each loss, and no other", check_gradients),
     Rule("goes on with the same bits after a restart", check_resume),

@@ -1,4 +1,4 @@
-"""The gradients of a regularizer's losses against a slow oracle, and the dtype of the losses."""
+"""The gradients of a regularizer's losses against a slow oracle."""
 
 from __future__ import annotations
 
@@ -38,27 +38,6 @@ def double(trainer: Trainer) -> None:
         trainer.probe.double()
 
 
-def check_dtype(factory: Factory, data: str = "images") -> None:
-    """Train in float64, and see that every loss is float64 and finite."""
-    trainer = trainer_with(factory, data)
-    double(trainer)
-    x, _ = trainer.stream.next()
-    try:
-        run = forward(trainer.model, x.double(), trainer.noise, want_code=False)
-        own = {
-            f"{name}/critic": regularizer.own_loss(run.views[name])
-            for name, regularizer in trainer.model.regularizers.items()
-            if name in trainer.objective.players
-        }
-    except RuntimeError as error:
-        raise NotConforming(f"a hook makes a tensor of its own dtype: give it dtype=x.dtype ({error})") from error
-    for name, loss in (run.terms | own).items():
-        if loss.dtype != torch.float64 or loss.dim() != 0 or not loss.isfinite():
-            value = f" and value {loss.item()}" if loss.dim() == 0 else ""
-            said = f"a {loss.dtype} of shape {list(loss.shape)}{value}"
-            raise NotConforming(f"in float64 the loss {name!r} must be a finite float64 scalar, not {said}")
-
-
 def check_gradients(factory: Factory, data: str = "images") -> None:
     """Compare every player's gradient with ``torch.autograd.grad`` of its own loss, from a forward pass of its own."""
     trainer = trainer_with(factory, data)
@@ -80,7 +59,7 @@ def check_gradients(factory: Factory, data: str = "images") -> None:
             scale = max(grad.norm().item(), 1e-6)
             if not (got - grad).norm().item() <= TOLERANCE * scale:
                 raise NotConforming(
-                    f"the gradient of {player}'s {_name_of(trainer, parameter)} is not that of {player}'s own loss: "
+                    f"the gradient of {player}'s {name_of(trainer, parameter)} is not that of {player}'s own loss: "
                     f"its norm is {got.norm():.6g}, and {grad.norm():.6g} by torch.autograd.grad of that loss alone. A "
                     f"second player's layers belong in self.critic; don't call detach() or set requires_grad in a hook"
                 )
@@ -112,7 +91,7 @@ def _oracle(
         for parameter, gradient in zip(parameters, found, strict=True):
             if gradient is None:
                 raise NotConforming(
-                    f"no loss moves {player}'s {_name_of(trainer, parameter)}: what own_loss trains belongs in "
+                    f"no loss moves {player}'s {name_of(trainer, parameter)}: what own_loss trains belongs in "
                     f"self.critic, and what nothing trains needs requires_grad_(False)"
                 )
         gradients[player] = tuple(g for g in found if g is not None)
@@ -134,6 +113,7 @@ def _has_gradient(loss: Tensor, what: str) -> None:
         )
 
 
-def _name_of(trainer: Trainer, parameter: Tensor) -> str:
+def name_of(trainer: Trainer, parameter: Tensor) -> str:
+    """Return what the trainer's model calls a parameter."""
     named = [*trainer.model.named_parameters(), *(trainer.probe.named_parameters("probe") if trainer.probe else ())]
     return next((name for name, p in named if p is parameter), "parameter")

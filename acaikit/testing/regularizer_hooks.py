@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from acaikit.engine import Trainer
+from acaikit.errors import UserError
 from acaikit.objective import constant, forward
-from acaikit.regularizer import Regularizer
+from acaikit.regularizer import HOOKS
+from acaikit.regularizer import check_hooks as refuse_hooks
 from acaikit.testing.regularizer_gradients import Factory, made, trainer_with
 from acaikit.testing.rules import NotConforming
+from acaikit.testing.side_effects import undrawn
 from acaikit.testing.states import difference
 from acaikit.types import Step
 
-HOOKS = ("corrupt", "posterior", "emit", "prepare", "model_loss", "own_loss", "after_step")
-"""What training calls; `doubt` is for evaluators alone."""
+DETERMINISTIC = "where noise is None a hook must be deterministic"
+FROM_NOISE = "pass generator=noise to every random function (nn.Dropout takes none)"
 _TAKES = {"corrupt": "x", "posterior": "h", "emit": "z"}
 """What the hooks take whose result has the same shape."""
 
@@ -25,17 +28,10 @@ _TAKES = {"corrupt": "x", "posterior": "h", "emit": "z"}
 def check_hooks(factory: Factory) -> None:
     """See that each regularizer writes at least one hook, and that no other method is nearly called like one."""
     for regularizer in made(factory):
-        kind = type(regularizer)
-        own = [name for name in vars(kind) if not name.startswith("_")]
-        for name in own:
-            known = (*HOOKS, "doubt")
-            near = [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-            if near and callable(getattr(kind, name)):
-                raise NotConforming(f"{kind.__name__}.{name} is no hook: did you mean {near[0]}?")
-        if not any(getattr(kind, hook) is not getattr(Regularizer, hook) for hook in HOOKS):
-            raise NotConforming(
-                f"{kind.__name__} writes none of the hooks {', '.join(HOOKS)}: it does nothing in training"
-            )
+        try:
+            refuse_hooks(type(regularizer))
+        except UserError as error:
+            raise NotConforming(str(error)) from error
 
 
 def check_calls(factory: Factory, data: str = "images") -> None:
@@ -60,6 +56,34 @@ def check_calls(factory: Factory, data: str = "images") -> None:
                 )
         with torch.no_grad():
             regularizer.after_step(views[name].detached())
+
+
+def undrawing(trainer: Trainer) -> Trainer:
+    """Return the trainer; each hook of its regularizers now raises `NotConforming` where it draws from elsewhere."""
+    running: list[str] = []
+    for name, regularizer in trainer.model.regularizers.items():
+        for hook in HOOKS:
+            setattr(regularizer, hook, _undrawing(f"{name}.{hook}", getattr(regularizer, hook), running))
+    return trainer
+
+
+def _undrawing(said: str, call: Callable[..., Any], running: list[str]) -> Callable[..., Any]:
+    hook = said.rpartition(".")[2]
+    without = f"{hook} has no noise: draw in prepare, from its noise, and return the draw there as an extra"
+    instead = without if hook in ("model_loss", "own_loss", "after_step") else FROM_NOISE
+
+    def drawing(*arguments: Any) -> Any:
+        # A hook that decodes calls others' hooks, inside a transform (torch.func.jvp) perhaps, where no state is read.
+        if running:
+            return call(*arguments)
+        running.append(said)
+        try:
+            with undrawn(said, DETERMINISTIC if arguments[-1] is None else instead):
+                return call(*arguments)
+        finally:
+            running.pop()
+
+    return drawing
 
 
 def _watched(said: str, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,6 +71,11 @@ def required(made: Any) -> list[str]:
         return []  # a class that isn't written in Python
     named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [p.name for p in parameters if p.default is p.empty and p.kind in named]
+
+
+def about_dtypes(error: RuntimeError) -> bool:
+    """Return whether torch says that two dtypes don't go together; it has no exception of its own for that."""
+    return re.search(r"\bd?types?\b", str(error)) is not None
 
 
 def made_as(part: object, kind: type, home: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,12 @@ from typing import Any
 
 from acaikit.catalogue import source_file
 from acaikit.config import Config, build, read_bindings
+from acaikit.config.call import parameters_of
 from acaikit.config.resolve import mentioned
 from acaikit.errors import UserError
-from acaikit.registry import KINDS, ONLY, RECIPES, Part, counts, find, full_name, installed, unknown
-from acaikit.testing.distribution import findings_of
+from acaikit.recipes import named
+from acaikit.registry import KINDS, ONLY, RECIPES, Part, counts, find, full_name, installed, nearest, unknown
+from acaikit.testing.distribution import faults_of, findings_of
 from acaikit.testing.findings import Finding, Verdict, examine, find_out
 from acaikit.testing.rules import check_factory, required
 
@@ -56,13 +58,15 @@ def subjects(name: str, overrides: Sequence[str] = (), data: str | None = None) 
     Raises
     ------
     UserError
-        If there is no such part or distribution, a parameter without a default is given no value, or nothing reads a
-        binding.
+        If there is no such part or distribution, nothing reads a binding, a part hasn't its parameter, or a parameter
+        of the part has no default and is given no value; a part of a distribution then goes without a verdict.
     ConfigError
         If a binding can't be read.
     """
     chosen, members = _named(name)
     settings = _settings(chosen, read_bindings(overrides))
+    if not members and (missing := _missing(chosen[0], settings[chosen[0]])):
+        raise UserError(missing)
     found = []
     if members:
         one = members[0]
@@ -81,10 +85,20 @@ def _named(name: str) -> tuple[list[Part], list[Part]]:
     members = [part for part in known if full_name(part.distribution) == full_name(name)]
     if not members:
         names = [*(part.name for part in parts), *(part.distribution for part in known)]
-        raise UserError(unknown("no part and no distribution with parts is called", name, dict.fromkeys(names)))
+        raise UserError(_unknown(name, dict.fromkeys(names)))
     if not counts(name):
         raise UserError(f"{members[0].distribution} is here, but {ONLY}={os.environ[ONLY]!r} leaves it out")
     return [part for part in members if part.kind in KINDS], members
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    if told := faults_of(name):
+        return "\n".join(told)
+    if name in named() or name.endswith(".gin"):
+        return f"{name} is a recipe, and parts and distributions are checked here: try acaikit run {name} --dry-run"
+    near = nearest(name, known)
+    hint = f"did you mean {' or '.join(near)}?" if near else "acaikit list shows what there is"
+    return f"no part and no distribution with parts is called {name!r}: {hint}"
 
 
 def _settings(chosen: Sequence[Part], given: Config) -> dict[Part, Config]:
@@ -97,10 +111,23 @@ def _settings(chosen: Sequence[Part], given: Config) -> dict[Part, Config]:
     for part, names in reached.items():
         bindings = {key: binding for key, binding in given.bindings.items() if binding.subject in names}
         settings[part] = Config(bindings, given.sources)
-    missing = [said for part, config in settings.items() if (said := _missing(part, config))]
-    if missing:
-        raise UserError("\n".join(missing))
+    misspelled = [said for part, config in settings.items() for said in _misspelled(part, config)]
+    if misspelled:
+        raise UserError("\n".join(misspelled))
     return settings
+
+
+def _misspelled(part: Part, config: Config) -> list[str]:
+    """Return a line about each binding of a parameter that the part hasn't."""
+    bound = {parameter: b for (_, name, parameter), b in config.bindings.items() if name == part.full_name}
+    try:
+        parameters = parameters_of(part.load()) if bound else {}
+    except (UserError, TypeError, ValueError):
+        return []  # that is the first finding
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return []
+    said = f"{part.name} has no parameter"
+    return [f"{b.where}: {unknown(said, name, parameters)}" for name, b in bound.items() if name not in parameters]
 
 
 def _reachable(given: Config, name: str) -> set[str]:
@@ -119,6 +146,9 @@ def _part(part: Part, config: Config, data: str | None) -> Iterator[Finding]:
     imported = find_out("can be imported", part.load, home)
     yield imported
     if imported.verdict is not Verdict.kept:
+        return
+    if missing := _missing(part, config):
+        yield Finding("can be made", Verdict.skipped, message=missing)
         return
     made: Callable[..., Any] = part.load()
     factory = partial(build, config, part.full_name) if config.bindings else made

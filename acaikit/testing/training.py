@@ -16,6 +16,7 @@ from acaikit.testing.rules import NotConforming
 from acaikit.testing.side_effects import undrawn
 from acaikit.testing.states import copied, difference
 
+LOOK_FOR = "look for a division by zero, or a logarithm, a root or a norm of what may be 0"
 MakeTrainer = Callable[[int], Trainer]
 """Makes a trainer with new parts, from a seed."""
 
@@ -66,10 +67,7 @@ def check_losses(make: MakeTrainer) -> None:
     for step in range(1, STEPS + 1):
         for name, loss in trainer.step().items():
             if not loss.isfinite():
-                raise NotConforming(
-                    f"the loss {name!r} is {loss.item()} after {step} steps: look for a division by zero, or a "
-                    f"logarithm or a root of what may be 0"
-                )
+                raise NotConforming(f"the loss {name!r} is {loss.item()} after {step} steps: {LOOK_FOR}")
 
 
 def _steps(trainer: Trainer) -> None:

@@ -85,7 +85,7 @@ def test_json(acaikit, sparse: Install) -> None:
     [
         ("return self.weight * step.z.abs()", "keeps to the dtype of the data", "must be a finite float64 scalar", 0),
         ("return self.weights * step.z.mean()", "gives what its hooks are to give", "AttributeError: .* 'weights'", 17),
-        ("import torch; return step.z.mean() * torch.rand(())", "draws from its own", "pass generator=noise", 0),
+        ("import torch; return step.z.mean() * torch.rand(())", "draws from its own", "draw in prepare", 0),
         ("raise AssertionError", "gives what", "AssertionError$", 17),
         ("raise SystemExit('[red]bye[/] :smile:')", "gives what", r"SystemExit: \[red\]bye\[/\] :smile:", 17),
     ],
@@ -97,7 +97,8 @@ def test_a_broken_rule(acaikit, sparse: Install, line: str, broken: str, message
     number = next(n for n, text in enumerate(lines) if text.startswith(f"    ✗ {broken}"))
     assert re.search(f"^      .*{message}", lines[number + 1])
     assert (f"      at {site}/acaikit_sparse/__init__.py:{where}" in lines) == bool(where)
-    assert all(text.endswith(": not tried") for text in lines[number + 2 + bool(where) : -1])
+    rest = lines[number + 2 + bool(where) : -1]
+    assert len(rest) == 1 and re.fullmatch(r"    – \d+ more rules, not tried before this is mended", rest[0])
     assert lines[-1].startswith("Sparse doesn't conform: of ") and ", 1 broken, " in lines[-1]
     assert "Traceback" not in ran.out + ran.err
     if where:
@@ -126,6 +127,9 @@ def test_what_cannot_be_imported_or_made(acaikit, sparse: Install) -> None:
     assert "✗ can be imported" in ran.out and "No module named 'not_there'" in ran.out
     assert f"at {site}/acaikit_sparse/__init__.py:1" in ran.out
     assert "Sparse doesn't conform: of 1 rules 1 broken" in ran.out
+    (site / "acaikit_sparse" / "__init__.py").write_text("import os\ndef Sparse(:\n")
+    out = acaikit("plugin", "check", "Sparse", code=1).out
+    assert "SyntaxError" in out and f"at {site}/acaikit_sparse/__init__.py:2\n" in out
 
 
 def test_a_distribution_with_its_recipes(acaikit, sparse: Install) -> None:
@@ -133,7 +137,8 @@ def test_a_distribution_with_its_recipes(acaikit, sparse: Install) -> None:
     for name in ("acaikit-sparse", "acaikit_sparse"):
         out = acaikit("plugin", "check", name, "--data", "vectors").out
         assert out.startswith(
-            "acaikit-sparse  0.2\n  ✓ has names of its own\n  ✓ has the recipe quick_sparse, which builds\n"
+            "acaikit-sparse  0.2\n  ✓ is installed in order\n  ✓ has names of its own\n"
+            "  ✓ has the recipe quick_sparse, which builds\n"
         )
         assert "\nacaikit_sparse.regularizers.Sparse  regularizer, from acaikit-sparse 0.2\n" in out
     told = json.loads(acaikit("plugin", "check", "acaikit-sparse", "--data", "vectors", "--json").out)
@@ -175,6 +180,10 @@ def test_a_recipe_that_leaves_something_to_its_user(acaikit, sparse: Install) ->
     ("args", "said"),
     [
         (["Sparze"], "no part and no distribution with parts is called 'Sparze': did you mean Sparse?"),
+        (["a part"], "is called 'a part': acaikit list shows what there is"),
+        (["quickstart"], "quickstart is a recipe, .*: try acaikit run quickstart --dry-run"),
+        (["acaikit-lost"], "acaikit-lost lists parts under acaikit.regularisers, .* did you mean acaikit.regularizers"),
+        (["Sparse", "--set", "Sparse.wieght=1"], "Sparse has no parameter 'wieght': did you mean weight?"),
         (["acaikit-sparce"], "'acaikit-sparce': did you mean acaikit-sparse"),
         (["Arrays"], """Arrays can't be made without its path: give --set "Arrays.path=..." """.strip()),
         (["EncoderCritic"], 'give --set "EncoderCritic.encoder=..."'),
@@ -183,11 +192,32 @@ def test_a_recipe_that_leaves_something_to_its_user(acaikit, sparse: Install) ->
         (["Sparse", "--data", "sounds"], "'images', 'sequences', 'vectors'"),
     ],
 )
-def test_a_users_mistake(acaikit, sparse: Install, args: list[str], said: str) -> None:
+def test_a_users_mistake(acaikit, sparse: Install, install: Install, args: list[str], said: str) -> None:
     sparse()
+    install("acaikit-lost", "1", {"regularisers": {"Lost": "acaikit_lost:Lost"}})
     ran = acaikit("plugin", "check", *args, code=2)
-    assert said in " ".join(ran.err.split())
+    assert re.search(said, " ".join(ran.err.split())), ran.err
     assert ran.out == ""
+
+
+def test_a_distribution_goes_on_where_one_part_cannot_be_checked(acaikit, install: Install) -> None:
+    points = {"regularizers": {"A": "both:A", "B": "both:B"}, "regularisers": {"C": "both:C"}}
+    needy = REGULARIZER.replace("Sparse", "A").replace("weight: float = 1e-3", "weight: float")
+    install("acaikit-both", "1", points, {"both.py": needy + REGULARIZER.replace("Sparse", "B")})
+    out = acaikit("plugin", "check", "acaikit-both", "--data", "vectors", code=1).out
+    assert "✗ is installed in order\n    acaikit-both lists parts under acaikit.regularisers, which is no group" in out
+    assert """– can be made: A can't be made without its weight: give --set "A.weight=..."\n""" in out
+    assert out.count("✓ goes on with the same bits after a restart") == 1
+
+
+def test_a_part_that_is_for_images_only_and_does_not_say_so(acaikit, sparse: Install) -> None:
+    broken = "if step.x.dim() < 4: raise ValueError('too flat')\n        return step.z.square().mean()"
+    sparse(REGULARIZER.replace("return self.weight * step.z.abs().mean()", broken))
+    out = acaikit("plugin", "check", "Sparse", code=1).out
+    hint = "raise acaikit.errors.UserError in build() where len(architecture.data_shape) != 3"
+    assert f"ValueError: too flat; if it is for images only, {hint}\n" in out
+    assert re.search(r"  on vectors\n(    ✓ .*\n)+    ✗ .*: as on sequences\n    – \d+ more rules, not tried", out)
+    assert out.endswith("; on images it does, and --data images checks on images alone\n")
 
 
 def test_what_is_left_out(acaikit, sparse: Install, monkeypatch: pytest.MonkeyPatch) -> None:

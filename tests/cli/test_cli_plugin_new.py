@@ -76,6 +76,8 @@ def test_a_kind_must_be_said(acaikit) -> None:
     ):
         assert "--kind" in ran.err
         assert all(kind in ran.err for kind in Kind)
+    ran = acaikit("plugin", "new", "sparse", "--kind", "regularisor", code=2)
+    assert ran.err == "error: there is no --kind 'regularisor': did you mean regularizer?\n"
     assert list(Path().iterdir()) == []
 
 

@@ -25,6 +25,7 @@ from acaikit.testing import (
     check_resume,
 )
 from acaikit.testing.regularizer_hooks import check_calls
+from acaikit.testing.regularizer_losses import check_repeats
 from acaikit.types import Extras, Step
 
 SMALL: dict[str, dict[str, Any]] = {"VQEMA": {"entries": 32}}
@@ -320,6 +321,46 @@ class KeptOnSelf(AdversarialPrior):
         return super().own_loss(step) + self.critic(step.z - self.mean).square().mean()
 
 
+class Dropped(Regularizer):
+    def build(self, architecture: Architecture) -> None:
+        self.drop = nn.Dropout(0.5)
+
+    def emit(self, z: Tensor, noise: Generator | None) -> Tensor:
+        return self.drop(z)
+
+
+class NoiseInTheLoss(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        return (step.z + torch.randn_like(step.z)).square().mean()
+
+
+class WarmUp(Regularizer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def model_loss(self, step: Step) -> Tensor:
+        self.calls += 1
+        return self.calls * step.z.square().mean()
+
+
+class GradientOfARoot(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        return (step.z - step.z).square().sum(1).sqrt().mean()
+
+
+class NaNLater(Regularizer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("left", torch.ones(()))
+
+    def model_loss(self, step: Step) -> Tensor:
+        return self.left.sqrt() * step.z.square().mean()
+
+    def after_step(self, step: Step) -> None:
+        self.left -= 0.6
+
+
 class Rounds(Regularizer):
     def emit(self, z: Tensor, noise: Generator | None) -> Tensor:
         return z.round()
@@ -344,6 +385,11 @@ BROKEN = [
     (check_device, CountsElsewhere, r"give it device=x.device \(ones"),
     (check_dtype, SinglePrecisionLoss, "'SinglePrecisionLoss' must be a finite float64 scalar, not a torch.float32"),
     (check_dtype, SinglePrecisionMatrix, "a tensor of its own dtype: give it dtype=x.dtype"),
+    (check_dtype, GradientOfARoot, r"gradient of the loss 'GradientOfARoot' by encoder.layers.0.weight is not finite"),
+    (check_dtype, NaNLater, "the loss 'NaNLater' is nan after 3 steps: look for a"),
+    (check_randomness, Dropped, r"Dropped.emit draws from torch's .* generator=noise .* \(nn.Dropout takes none\)"),
+    (check_randomness, NoiseInTheLoss, "NoiseInTheLoss.model_loss draws .*: model_loss has no noise: draw in prepare"),
+    (check_repeats, WarmUp, r"'WarmUp' of the same step differs from call to call: .* in after_step"),
     (check_dtype, LossPerExample, r"must be a finite float64 scalar, not a torch.float64 of shape \[6\]"),
     (check_dtype, NotANumber, "must be a finite float64 scalar, .* value nan"),
     (check_gradients, DetachedMix, r"DetachedMix's model_loss moves nothing, .* leave out detach\(\)"),
@@ -367,7 +413,7 @@ BROKEN = [
     (check_doubt, DoubtBesideTheMean, "doubt of an example depends on the others in its batch"),
     (check_evaluation, DoubtThatCounts, "evaluation changed .*asked.*: hooks must not change state"),
     (check_device, DoubtElsewhere, r"give it device=x.device \(ones"),
-    (check_evaluation, NoiseInEvaluation, "two evaluations differ: where noise is None a hook must be deterministic"),
+    (check_evaluation, NoiseInEvaluation, "emit draws .*: where noise is None a hook must be deterministic"),
     (check_evaluation, StateInEvaluation, "evaluation changed .*calls.*: hooks must not change state"),
     (check_resume, StateOutsideBuffers, r"goes on differently: state belongs in parameters and in buffers"),
 ]
@@ -378,6 +424,25 @@ def test_a_broken_rule_is_named(check: Callable[[Any], None], part: type[Regular
     for each in (check, check_regularizer):
         with pytest.raises(NotConforming, match=f"(?i){message}"):
             each(part)
+
+
+class Slope(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        return torch.func.grad(lambda z: step.decode(z).sum())(step.z).square().mean()
+
+
+def test_hooks_may_be_called_inside_a_transform() -> None:
+    check_randomness(lambda: [LatentDropout(), Slope()])
+
+
+class OtherShapesInFloat64(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        return (step.z.flatten(1) @ step.z.new_ones(8 if step.z.dtype == torch.float32 else 3)).mean()
+
+
+def test_an_error_that_is_not_about_dtypes_is_left_as_it_is() -> None:
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        check_dtype(OtherShapesInFloat64)
 
 
 class NoSuper(Regularizer):
