@@ -43,6 +43,7 @@ def check(
     name: Annotated[
         str,
         typer.Argument(
+            metavar="NAME",
             help="A part, such as Sparse, or a distribution, such as acaikit-sparse: its parts and its recipes.",
             autocompletion=complete_part,
             show_default=False,

@@ -38,6 +38,7 @@ class SplitName(StrEnum):
 Name = Annotated[
     str,
     typer.Argument(
+        metavar="NAME",
         help="A dataset, such as SVHN (acaikit data list), or a published set's folder, such as svhn.",
         autocompletion=complete_dataset,
         show_default=False,
@@ -45,7 +46,9 @@ Name = Annotated[
 ]
 Names = Annotated[
     list[str],
-    typer.Argument(help="Datasets, such as SVHN CIFAR10.", autocompletion=complete_dataset, show_default=False),
+    typer.Argument(
+        metavar="NAME", help="Datasets, such as SVHN CIFAR10.", autocompletion=complete_dataset, show_default=False
+    ),
 ]
 Parameters = Annotated[
     list[str] | None,

@@ -33,6 +33,7 @@ def list_parts(
     kind: Annotated[
         str | None,
         typer.Argument(
+            metavar="KIND",
             help=f"One of {', '.join(KINDS)}; or recipes.",
             autocompletion=complete_kind,
             show_default="all kinds of parts",

@@ -26,6 +26,7 @@ class DeviceName(StrEnum):
 Recipe = Annotated[
     str,
     typer.Argument(
+        metavar="RECIPE",
         help="A .gin file, or the name of a recipe (acaikit list recipes).",
         autocompletion=complete_recipe,
         show_default=False,

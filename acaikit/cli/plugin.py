@@ -37,6 +37,7 @@ def new(
     name: Annotated[
         str,
         typer.Argument(
+            metavar="NAME",
             help="What the part is to be called, such as sparse, my-idea or MyIdea.",
             show_default=False,
         ),

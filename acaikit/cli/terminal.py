@@ -23,6 +23,11 @@ err = Console(stderr=True)
 class Commands(TyperGroup):
     """Commands that Ctrl-C ends with a word and exit code 130, and a faulty plugin with a message about it."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for command in self.commands.values():
+            _join_lines(command)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
@@ -31,6 +36,14 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(130) from None
+
+
+def _join_lines(command: Any) -> None:
+    """Let each paragraph of a command's help be as wide as the terminal: typer does so with the first one only."""
+    paragraphs = (command.help or "").split("\n\n")
+    command.help = "\n\n".join(text if text.startswith("\b") else text.replace("\n", " ") for text in paragraphs)
+    for inner in getattr(command, "commands", {}).values():
+        _join_lines(inner)
 
 
 @contextmanager
