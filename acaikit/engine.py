@@ -100,7 +100,7 @@ class Trainer:
     def _batch(self) -> Batch:
         batch, dataset = self.stream.next(), self.experiment.dataset
         match batch:
-            case (Tensor(), Tensor() | None) if batch[0].shape[1:] == dataset.shape:
+            case (Tensor(), Tensor() | None) if batch[0].shape[1:] == tuple(dataset.shape):
                 return batch
         shape = ", ".join(map(str, dataset.shape))
         raise UserError(
@@ -186,6 +186,8 @@ def result_of(evaluator: Evaluator, trained: Trained) -> Result:
     said = f"{type(evaluator).__name__}.evaluate"
     found = evaluator.evaluate(trained)
     checks.instance(f"what {said} returns", found, Result)
+    checks.instance(f"the scores that {said} returns", found.scores, dict)
+    checks.instance(f"the arrays that {said} returns", found.arrays, dict)
     for name, score in found.scores.items():
         if not isinstance(score, Real):
             raise UserError(f"{said} returns {checks.said(score)} as the score {name!r}: return a number, float(...)")

@@ -113,11 +113,14 @@ class Regularizer(nn.Module):
 
 
 def check_hooks(kind: type[Regularizer]) -> None:
-    """Raise `UserError` where a class writes none of the `HOOKS`, or a public method that is nearly called like one."""
-    known = (*HOOKS, "doubt")
+    """Raise `UserError` where a class writes none of the `HOOKS`, or a method nearly called like one it doesn't write.
+
+    One that does all it does in `build`, such as constraining the encoder's weights, is well.
+    """
+    absent = [hook for hook in (*HOOKS, "doubt") if hook not in vars(kind)]
     for name, value in vars(kind).items():
-        near = [] if name.startswith("_") or name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        near = [] if name.startswith("_") else difflib.get_close_matches(name, absent, n=1, cutoff=0.85)
         if near and callable(value):
             raise UserError(f"{kind.__name__}.{name} is no hook: did you mean {near[0]}?")
-    if all(getattr(kind, hook) is getattr(Regularizer, hook) for hook in HOOKS):
+    if all(getattr(kind, hook) is getattr(Regularizer, hook) for hook in (*HOOKS, "build")):
         raise UserError(f"{kind.__name__} writes none of the hooks {', '.join(HOOKS)}: it does nothing in training")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,9 +51,10 @@ def mapping(returned: Any, said: str) -> Extras:
 
 def shape(returned: Any, said: str) -> Shape:
     """Return what `said` returned, if that is one example's shape; else raise `UserError`."""
-    if not isinstance(returned, tuple) or not all(isinstance(n, int) for n in returned):
-        raise UserError(f"{said} returns {checks.said(returned)}: return a shape, a tuple of whole numbers")
-    return returned
+    try:
+        return tuple(operator.index(n) for n in returned)
+    except TypeError:
+        raise UserError(f"{said} returns {returned!r}: return a shape, a tuple of whole numbers") from None
 
 
 def _what(returned: object) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor
@@ -193,3 +194,10 @@ def test_an_encoder_says_the_latents_shape(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(ConvEncoder, "build", lambda self, data_shape: None)
     with pytest.raises(UserError, match=r"ConvEncoder\.build returns None: return a shape, a tuple of whole numbers"):
         autoencoder()
+
+
+def test_a_shape_may_be_a_list_of_numpys_whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    build, expected = ConvEncoder.build, autoencoder().latent_shape
+    monkeypatch.setattr(ConvEncoder, "build", lambda self, shape: list(np.array(build(self, shape))))
+    assert autoencoder().latent_shape == expected
+    assert all(type(n) is int for n in autoencoder().latent_shape)

@@ -133,6 +133,24 @@ def test_what_cannot_train_is_refused_before_training(part: type[Regularizer], m
         trainer([part()])
 
 
+class Helped(Regularizer):
+    def prepared(self, step: Step) -> dict[str, Tensor]:
+        return {"double": 2 * step.z}
+
+    def prepare(self, step: Step, noise: Generator) -> dict[str, Tensor]:
+        return self.prepared(step)
+
+
+class BuildAlone(Regularizer):
+    def build(self, architecture: Architecture) -> None:
+        nn.utils.parametrizations.weight_norm(next(m for m in architecture.encoder.modules() if hasattr(m, "weight")))
+
+
+@pytest.mark.parametrize("part", [Helped, BuildAlone])
+def test_a_helper_nearly_called_like_a_hook_that_is_written_and_build_alone_are_well(part: type[Regularizer]) -> None:
+    assert "model" in trainer([part()]).objective.players
+
+
 LATENT = r"return a tensor of shape \[6, 2, 2, 2\]"
 EXTRAS = r"as extras: return a dict of tensors, such as \{'mu': mu\}"
 SCALAR = r"return the loss as a scalar tensor, such as x\.mean\(\)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -53,6 +54,8 @@ check.register(plugin.app)
 
 def main() -> None:
     """Run the command line: a user's mistake is one message and exit code 2."""
+    # torch reads every entry point that is installed to find back ends, and one broken file would end each command.
+    os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
     try:
         with showing_notes():
             app()

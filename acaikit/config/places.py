@@ -23,7 +23,8 @@ def telling_places(config: Config) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        found = list(dict.fromkeys(binding for name in _named(str(error)) for binding in _places(config, *name)))
+        bound = [binding for name in _named(str(error)) for binding in _places(config, *name)]
+        found = list({binding.key: binding for binding in bound}.values())  # a binding of a list has no hash
         if isinstance(error, ConfigError) or not found:
             raise
         first, *others = found

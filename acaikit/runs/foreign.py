@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -37,9 +38,11 @@ def telling_of_parts(suspect: Callable[..., Any] | None = None) -> Iterator[None
     """
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
+        if type(error).__module__.partition(".")[0] in ("typer", "click") or type(error).__name__ == "OutOfMemoryError":
+            raise
         passed = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
         blamed = getattr(suspect and inspect.unwrap(suspect), "__code__", None)
         found = _origin([*([(blamed, blamed.co_firstlineno)] if blamed else []), *passed])
@@ -59,7 +62,10 @@ def telling_of_parts(suspect: Callable[..., Any] | None = None) -> Iterator[None
 
 def _origin(frames: Sequence[tuple[CodeType, int]]) -> tuple[Part, str] | None:
     """Return the part that the innermost of the frames, each code and line, is in, and its file and line."""
-    foreign = [(part, home) for part in parts() if part.distribution != OURS and (home := _home(part)) is not None]
+    owners: Mapping[str, Sequence[str]] = {}
+    with suppress(Exception):  # whatever reading a broken distribution raises
+        owners = packages_distributions()
+    foreign = [(part, home) for part in parts() if _is_foreign(part, owners) and (home := _home(part)) is not None]
     for code, line in reversed(frames):
         listed = [part for part, home in foreign if Path(code.co_filename).is_relative_to(home)]
         if listed:
@@ -68,6 +74,12 @@ def _origin(frames: Sequence[tuple[CodeType, int]]) -> tuple[Part, str] | None:
             named = [part for name in called for part in listed if part.entry_point.attr == name]
             return (named or listed)[0], f"{code.co_filename}:{line}"
     return None
+
+
+def _is_foreign(part: Part, owners: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a part and its module are another distribution's; `owners` are the distributions of a package."""
+    package = part.entry_point.value.partition(":")[0].partition(".")[0].strip()
+    return part.distribution != OURS != package and part.distribution in owners.get(package, [part.distribution])
 
 
 def _home(part: Part) -> Path | None:

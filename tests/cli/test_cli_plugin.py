@@ -195,6 +195,8 @@ class Keyless(Evaluator):
     def evaluate(self, trained):
         return {}
 
+class Hookless(Regularizer): ...
+
 class NoSuper(Regularizer):
     def __init__(self):
         self.weight = 1.0
@@ -203,7 +205,7 @@ class NoSuper(Regularizer):
 
 @pytest.fixture
 def faulty(install: Install) -> Path:
-    names = {"regularizers": ("Another", "Faulty", "NoSuper"), "evaluators": ("Keyless",)}
+    names = {"regularizers": ("Another", "Faulty", "Hookless", "NoSuper"), "evaluators": ("Keyless",)}
     points = {kind: {name: f"faulty_part:{name}" for name in made} for kind, made in names.items()}
     points["regularizers"]["Module"] = "faulty_part"
     return install("acai-faulty", "0.1", points, {"faulty_part.py": FAULTY})
@@ -234,6 +236,19 @@ def test_what_is_no_proper_part_is_refused(acaikit, faulty, finished, tiny) -> N
     assert "NoSuper.__init__ must begin with super().__init__()" in ran.err
     ran = acaikit("eval", finished, "--with", "Keyless", code=2)
     assert "Keyless has no key to store its scores by: give the class one" in ran.err
+
+
+def test_a_plugin_that_lists_a_module_of_others_is_not_blamed_for_it(acaikit, install: Install) -> None:
+    points = {"Mixed": "acaikit.regularizers.acai:ACAI", "Loss": "torch.nn:MSELoss"}
+    install("acai-alias", "1.0", {"regularizers": points})
+    assert "Usage: acaikit run" in acaikit("run", "--help").out
+    assert "No such command 'chekc'" in acaikit("chekc", code=2).err
+
+
+def test_a_regularizer_without_a_hook_is_told_where_it_is_bound(acaikit, faulty, tiny) -> None:
+    Path("r.gin").write_text("include 'quickstart_baseline.gin'\nExperiment.regularizers = [@Hookless()]\n")
+    told = acaikit("run", "r.gin", *tiny, code=2).err
+    assert told.startswith("error: r.gin:2: Hookless writes none of the hooks corrupt, ")
 
 
 def test_a_fault_of_our_own_stays_one(acaikit, faulty, tiny, monkeypatch: pytest.MonkeyPatch) -> None:

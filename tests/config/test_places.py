@@ -11,6 +11,7 @@ ConvEncoder.scales = %scales
 small/ConvDecoder.scales = 2
 scales = %two
 two = 3
+Experiment.regularizers = [@KL(), @ACAI()]
 """
 
 
@@ -23,6 +24,7 @@ two = 3
             "ConvEncoder.scales is odd",
             "r.gin:6: ConvEncoder.scales is odd (scales is bound at r.gin:5, ConvEncoder.scales is bound at r.gin:3)",
         ),
+        ("ACAI is for images only, and ACAI it is", "r.gin:7: ACAI is for images only, and ACAI it is"),
         # a parameter that has its default: the line that asks for the part
         ("ConvDecoder.depth = 16 is odd", "r.gin:2: ConvDecoder.depth = 16 is odd"),
         (
