@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from acaikit.catalogue import describe
 from acaikit.config.differ import amount, signature
-from acaikit.config.resolve import Config, Key, mentioned, names, write
+from acaikit.config.resolve import Config, Key, mentioned, mentions, names, write
 from acaikit.config.syntax import OVERRIDE, Binding, Reference, label
 from acaikit.errors import UserError
 from acaikit.registry import find, nearest, unknown
@@ -97,7 +95,7 @@ class _Every:
         found = {scope for scope, _, _ in self.config.bindings}
         for binding in self.config.bindings.values():
             around = "" if binding.name else binding.parameter  # a macro's value is made in the scope of its name
-            found |= {reference.scope or around for reference in _references(binding.value)}
+            found |= {named.scope or around for named in mentions(binding.value) if isinstance(named, Reference)}
         return {"/".join(scope.split("/")[: i + 1]) for scope in found - {""} for i in range(len(scope.split("/")))}
 
     def macro(self, name: str) -> Explained:
@@ -183,14 +181,3 @@ def _default(part: str, parameter: str) -> str | None:
     if isinstance(known.default, int | float | str | tuple | None):
         return write(known.default)
     return (describe(find(part)).parameters or {}).get(parameter) or repr(known.default)
-
-
-def _references(value: Any) -> Iterator[Reference]:
-    match value:
-        case Reference():
-            yield value
-        case list() | tuple():
-            for item in value:
-                yield from _references(item)
-        case dict():
-            yield from _references([*value, *value.values()])

@@ -39,6 +39,17 @@ class Config:
     every: Mapping[Key, Sequence[Binding]] = field(default_factory=dict)
     home: str | None = None
 
+    def reachable(self, name: str) -> set[str]:
+        """Return the part called `name` in full, and every part and macro (as ``%name``) that its bindings lead to."""
+        found, waiting = {name}, [name]
+        while waiting:
+            of = waiting.pop()
+            values = [binding.value for binding in self.bindings.values() if binding.subject == of]
+            new = {other for value in values for other in mentioned(value)} - found
+            found |= new
+            waiting += new
+        return found
+
     @property
     def resolved(self) -> str:
         """The whole recipe as one gin text: full names, no includes, macros kept, in a fixed order."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from acaikit.catalogue import describe
 from acaikit.config import Config, build
-from acaikit.config.resolve import mentioned
 from acaikit.errors import Note, UserError
 from acaikit.evaluators.base import Evaluator
 from acaikit.experiment import key_of
@@ -111,7 +110,7 @@ class _Settings:
 
     def make(self, part: Part, like: Evaluator | None) -> Evaluator:
         """Make the evaluator; what no binding gives is as in `like`, where there is one."""
-        names = self._reachable(part.full_name)
+        names = self.given.reachable(part.full_name)
         self.read |= names
         bindings = {key: binding for key, binding in self.given.bindings.items() if binding.subject in names}
         if like is not None and not bindings:
@@ -141,13 +140,3 @@ class _Settings:
             kinds = ", ".join(type(evaluator).__name__ for evaluator in chosen)
             said = "\n".join(f"{b.where}: {b.label} is read by none of what is measured ({kinds})" for b in unread)
             raise UserError(said)
-
-    def _reachable(self, name: str) -> set[str]:
-        found, waiting = {name}, [name]
-        while waiting:
-            of = waiting.pop()
-            values = [binding.value for binding in self.given.bindings.values() if binding.subject == of]
-            new = {other for value in values for other in mentioned(value)} - found
-            found |= new
-            waiting += new
-        return found

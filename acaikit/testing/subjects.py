@@ -13,7 +13,6 @@ from typing import Any
 from acaikit.catalogue import source_file
 from acaikit.config import Config, build, read_bindings
 from acaikit.config.call import parameters_of
-from acaikit.config.resolve import mentioned
 from acaikit.errors import UserError
 from acaikit.recipes import named
 from acaikit.registry import KINDS, ONLY, RECIPES, Part, counts, find, full_name, installed, nearest, unknown
@@ -103,7 +102,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 def _settings(chosen: Sequence[Part], given: Config) -> dict[Part, Config]:
     """Return the bindings that are for each part, or for what these refer to."""
-    reached = {part: _reachable(given, part.full_name) for part in chosen}
+    reached = {part: given.reachable(part.full_name) for part in chosen}
     unread = [b for b in given.bindings.values() if not any(b.subject in names for names in reached.values())]
     if unread:
         raise UserError("\n".join(f"{b.where}: {b.label} is read by nothing that is checked" for b in unread))
@@ -128,17 +127,6 @@ def _misspelled(part: Part, config: Config) -> list[str]:
         return []
     said = f"{part.name} has no parameter"
     return [f"{b.where}: {unknown(said, name, parameters)}" for name, b in bound.items() if name not in parameters]
-
-
-def _reachable(given: Config, name: str) -> set[str]:
-    found, waiting = {name}, [name]
-    while waiting:
-        of = waiting.pop()
-        values = [binding.value for binding in given.bindings.values() if binding.subject == of]
-        new = {other for value in values for other in mentioned(value)} - found
-        found |= new
-        waiting += new
-    return found
 
 
 def _part(part: Part, config: Config, data: str | None) -> Iterator[Finding]:
