@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from acaikit.runs.opened import OpenRun as OpenRun
     from acaikit.runs.opened import open_run as open_run
+
+# libhdf5 reads this when h5py is imported: it then loads no filters from foreign libraries. Whoever set it keeps it.
+os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
 
 __version__ = version("acaikit")
 __all__ = ["OpenRun", "__version__", "open_run"]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 from acaikit.artifacts.faults import BrokenFile, MissingFile
-from acaikit.artifacts.h5file import read_h5, write_h5
-from acaikit.artifacts.publish import make_folder, sync_folder
-from acaikit.artifacts.text import read_text, text_attribute
+from acaikit.artifacts.h5file import faults_of, peek_text, read_h5, write_h5
+from acaikit.artifacts.quarantine import move_aside
+from acaikit.artifacts.skeleton import parse_skeleton
+from acaikit.artifacts.text import text_attribute
 from acaikit.artifacts.tree import Tree, read_tree, write_tree
+from acaikit.errors import UserError
 
 MIN_KEEP = 3
 _NAME = re.compile(r"step-(\d{9,})\.h5")
@@ -108,20 +108,22 @@ class Checkpoints:
 
         Raises
         ------
-        MissingFile, BrokenFile
-            It isn't there, or can't be understood.
+        MissingFile, BrokenFile, NewerFormat, RunError
+            It isn't there, or can't be understood; see `peek_text`.
         """
         path = self.path(step)
-        try:
-            with path.open("rb") as stream, h5py.File(stream, "r") as file:
-                entries = dict(json.loads(read_text(file["state"], "skeleton"))["dict"])
-        except FileNotFoundError as error:
-            raise MissingFile(f"{path} doesn't exist") from error
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise BrokenFile(f"{path} is broken: {error}") from error
-        return {name: value for name, value in entries.items() if not isinstance(value, dict | list)}
+        skeleton = peek_text(path, "state/skeleton", format="checkpoint")
+        with faults_of(path):
+            pairs = parse_skeleton(skeleton)["dict"]
+            return {name: value for name, value in pairs if not isinstance(value, dict | list)}
 
-    def latest(self, *, report: Callable[[str], None], quarantine: Path | None = None) -> tuple[int, Tree] | None:
+    def latest(
+        self,
+        *,
+        report: Callable[[str], None],
+        quarantine: Path | None = None,
+        accept: Callable[[Tree], None] = lambda tree: None,
+    ) -> tuple[int, Tree] | None:
         """Load the newest checkpoint that passes.
 
         Parameters
@@ -130,35 +132,46 @@ class Checkpoints:
             Takes one line about each checkpoint that doesn't pass.
         quarantine : Path, optional
             A folder on the same file system that such a checkpoint is moved to. Without it nothing is touched.
+        accept : callable, optional
+            Takes each state that could be read, and raises `UserError` where it is of no use. Such a checkpoint is
+            moved only if an older one passes: otherwise it isn't the file that is at fault.
 
         Returns
         -------
         tuple of int and Tree, or None
-            The step and its state; None where no checkpoint passes.
+            The step and its state; None where there is no checkpoint that can be read.
 
         Raises
         ------
+        UserError
+            What `accept` raised about the newest, where it accepts none.
         NewerFormat, RunError
             A checkpoint needs a newer acaikit or can't be read: that is no reason to fall back.
         OSError
             A checkpoint can't be moved.
         """
+
+        def pass_over(step: int, fault: UserError) -> None:
+            moved = f"; moved to {move_aside(self.path(step), quarantine)}" if quarantine else ""
+            report(f"checkpoint of step {step} passed over: {fault}{moved}")
+
+        unfit: dict[int, UserError] = {}
         for step in reversed(self.steps()):
             try:
-                return step, self.load(step)
+                tree = self.load(step)
             except MissingFile:  # pruned by the running training since it was listed
                 continue
             except BrokenFile as fault:
-                moved = f"; moved to {_move(self.path(step), quarantine)}" if quarantine else ""
-                report(f"checkpoint of step {step} passed over: {fault}{moved}")
+                pass_over(step, fault)
+                continue
+            try:
+                accept(tree)
+            except UserError as fault:
+                unfit[step] = fault
+                continue
+            for newer, reason in unfit.items():
+                pass_over(newer, reason)
+            return step, tree
+        for reason in unfit.values():
+            raise reason
         return None
-
-
-def _move(path: Path, folder: Path) -> Path:
-    make_folder(folder)
-    names = (folder / (path.name if number == 0 else f"{path.name}.{number}") for number in count())
-    target = next(name for name in names if not name.exists())
-    path.rename(target)
-    sync_folder(folder)
-    sync_folder(path.parent)
-    return target

@@ -13,15 +13,17 @@ from typing import Any
 import h5py
 import numpy as np
 
+from acaikit.artifacts.arrays import read_numpy, refusal
+from acaikit.artifacts.audit import MOST_UNPACKED
 from acaikit.artifacts.h5file import read_h5, write_h5
 from acaikit.artifacts.publish import is_temporary
-from acaikit.artifacts.tensors import read_numpy, refusal
 from acaikit.artifacts.text import read_text, text_attribute, to_name, to_title, write_text
 from acaikit.errors import RunError
 
 SHORT = 8
 """Digits of a protocol's hash that people see: enough to tell the protocols of one study apart."""
 
+_COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -104,8 +106,12 @@ def write_evaluation(
         for title, score in scores.items():
             group.create_dataset(to_name(title), data=np.float64(score))
         group = file.create_group("arrays")
+        room = MOST_UNPACKED // 4  # what unpacks to much more than it is would be refused by readers
         for title, array in arrays.items():
-            group.create_dataset(to_name(title), data=array, **_storage(array))
+            # Measured: gzip takes line images to 6% of their size, and floats only to 90% at ten times the time.
+            image_like = array.dtype == np.uint8 and array.ndim >= 2 and 0 < array.nbytes <= room
+            group.create_dataset(to_name(title), data=array, **(_COMPRESSED if image_like else {}))
+            room -= array.nbytes if image_like else 0
 
     path = folder / f"{name}-{step:09d}-{_sha256(text)[:SHORT]}.h5"
     write_h5(path, fill, format="evaluation", run_id=run_id, step=step)
@@ -154,12 +160,6 @@ def read_evaluations(folder: Path, report: Callable[[str], None]) -> list[Evalua
         except RunError as error:
             report(str(error))
     return found
-
-
-def _storage(array: np.ndarray) -> dict[str, Any]:
-    # Measured: gzip takes line images to 6% of their size, and floats only to 90% at ten times the time.
-    image_like = array.dtype == np.uint8 and array.ndim >= 2 and array.size > 0
-    return {"compression": "gzip", "compression_opts": 1, "shuffle": True} if image_like else {}
 
 
 def _text(protocol: Mapping[str, Any]) -> str:

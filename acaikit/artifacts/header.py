@@ -7,12 +7,28 @@ HDF5 calls them a user block and skips them, so h5py and h5dump open the file as
 from __future__ import annotations
 
 import hashlib
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from acaikit.artifacts.faults import BrokenFile
 
 HEADER_SIZE = 512
 _MAGIC = b"acaikit-h5 1\n"
+_FORM = re.compile(_MAGIC + rb"length (0|[1-9]\d{0,18})\nsha256 ([0-9a-f]{64})\n *\n")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a header says of the bytes that follow it: their number, and their sha256 as hexadecimal digits."""
+
+    length: int
+    sha256: str
+
+    def check(self, path: Path, payload: bytes | memoryview) -> None:
+        """Raise `BrokenFile` unless the payload has this hash."""
+        if hashlib.sha256(payload).hexdigest() != self.sha256:
+            raise BrokenFile(f"{path} is broken: its content doesn't match the sha256 in its header")
 
 
 def make_header(payload: bytes | memoryview) -> bytes:
@@ -21,27 +37,28 @@ def make_header(payload: bytes | memoryview) -> bytes:
     return text.ljust(HEADER_SIZE - 1) + b"\n"
 
 
-def verify(path: Path, data: bytes) -> None:
-    """Check a file's bytes against its header; every byte counts, the padding too.
+def parse_header(path: Path, head: bytes, size: int) -> Header:
+    """Read a header; every byte counts, the padding too.
 
     Parameters
     ----------
     path : Path
         The file's name, for the message.
-    data : bytes
-        The whole file.
+    head : bytes
+        The file's first 512 bytes.
+    size : int
+        The whole file's length in bytes.
 
     Raises
     ------
     BrokenFile
-        It has no header, is cut short, or was altered.
+        It is no header, or names another length than the file has.
     """
-    if not data.startswith(_MAGIC):
+    if not head.startswith(_MAGIC):
         raise BrokenFile(f"{path} is broken: it doesn't start as acaikit's HDF5 files do")
-    payload = memoryview(data)[HEADER_SIZE:]
-    header = make_header(payload)
-    if data[:HEADER_SIZE] == header:
-        return
-    if data[:HEADER_SIZE].splitlines()[1:2] != header.splitlines()[1:2]:
-        raise BrokenFile(f"{path} is broken: {len(payload)} bytes follow its header, which names another length")
-    raise BrokenFile(f"{path} is broken: its content doesn't match the sha256 in its header")
+    found = _FORM.fullmatch(head)
+    if found is None or len(head) != HEADER_SIZE:
+        raise BrokenFile(f"{path} is broken: its header was altered or cut short")
+    if int(found[1]) != size - HEADER_SIZE:
+        raise BrokenFile(f"{path} is broken: {size - HEADER_SIZE} bytes follow its header, which names another length")
+    return Header(int(found[1]), found[2].decode())

@@ -9,9 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from acaikit.artifacts.arrays import read_numpy
 from acaikit.artifacts.faults import BrokenFile
 from acaikit.artifacts.h5file import read_h5, write_h5
-from acaikit.artifacts.tensors import read_numpy
 from acaikit.artifacts.text import to_name, to_title
 
 _NAME = re.compile(r"part-(\d{6,})\.h5")

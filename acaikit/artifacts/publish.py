@@ -98,12 +98,18 @@ def make_folder(folder: Path) -> None:
     Raises
     ------
     OSError
-        The folder can't be created.
+        The folder can't be created, or not so that it survives; it isn't there then.
     """
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
+        try:
+            sync_folder(folder.parent)
+        except BaseException:
+            # The next attempt would take a folder that exists for one that is safe.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -127,7 +133,10 @@ def is_temporary(path: Path) -> bool:
 
 
 def remove_stale(folder: Path, name: str | None = None) -> list[Path]:
-    """Remove the temporary files that a killed process left in a folder.
+    """Remove the temporary files that a killed process left in a folder, and make the names that stay survive.
+
+    A process that was killed between a rename and the fsync of the folder left a file that can be read, but that a loss
+    of power may still take; what is built on it must not outlive it.
 
     Call it under a lock and only for what the lock guards: the temporary file of a live writer looks the same.
 
@@ -146,7 +155,7 @@ def remove_stale(folder: Path, name: str | None = None) -> list[Path]:
     Raises
     ------
     OSError
-        A file can't be removed.
+        A file can't be removed, or the folder not synchronised.
     """
     if not folder.is_dir():
         return []
@@ -154,6 +163,7 @@ def remove_stale(folder: Path, name: str | None = None) -> list[Path]:
     stale = sorted(path for path, match in found if match and name in (None, match[1]))
     for path in stale:
         path.unlink(missing_ok=True)
+    sync_folder(folder)
     return stale
 
 

@@ -60,6 +60,11 @@ class RunDir:
         """The lock that the training process holds."""
         return self.path / ".lock"
 
+    @property
+    def log_file(self) -> Path:
+        """What happened to the run, a line per event."""
+        return self.path / "log.txt"
+
     def exists(self) -> bool:
         """Say whether there is a run here."""
         return self.run_file.exists()

@@ -1,4 +1,4 @@
-"""One array or tensor as one contiguous HDF5 dataset, bit for bit."""
+"""One torch tensor as one contiguous HDF5 dataset, bit for bit: the only file of this package that needs torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import torch
 
+from acaikit.artifacts.arrays import read_numpy
 from acaikit.artifacts.text import text_attribute
 
 _PLAIN = {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}
@@ -19,11 +20,8 @@ _COMPLEX = {"complex32", "complex64", "complex128"}
 """Stored as pairs of reals along one more axis: plain numbers in every HDF5 reader."""
 
 
-def refusal(value: torch.Tensor | np.ndarray) -> str | None:
-    """Say what makes an array impossible to store, or None where it can be stored."""
-    if isinstance(value, np.ndarray):
-        fine = type(value) is np.ndarray and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8
-        return None if fine else f"a numpy {type(value).__name__} of type {value.dtype}"
+def refusal(value: torch.Tensor) -> str | None:
+    """Say what makes a tensor impossible to store, or None where it can be stored."""
     if value.is_meta or value.is_quantized or value.is_nested or value.layout != torch.strided:
         return f"a tensor without plain values ({value.device}, {value.layout}, {value.dtype})"
     if _name(value.dtype) not in {*_PLAIN, *_VIEWED, *_COMPLEX}:
@@ -31,8 +29,8 @@ def refusal(value: torch.Tensor | np.ndarray) -> str | None:
     return None
 
 
-def write_array(group: h5py.Group, name: str, value: torch.Tensor | np.ndarray) -> h5py.Dataset:
-    """Store an array or tensor that `refusal` lets through.
+def write_tensor(group: h5py.Group, name: str, value: torch.Tensor) -> h5py.Dataset:
+    """Store a tensor that `refusal` lets through.
 
     Parameters
     ----------
@@ -40,17 +38,15 @@ def write_array(group: h5py.Group, name: str, value: torch.Tensor | np.ndarray) 
         Where the dataset goes.
     name : str
         The dataset's name.
-    value : torch.Tensor or numpy.ndarray
-        Any shape, 0-d and empty ones included; any device and memory layout. A tensor's type is kept in the
-        attribute ``torch_dtype``.
+    value : torch.Tensor
+        Any shape, 0-d and empty ones included; any device and memory layout.
 
     Returns
     -------
     h5py.Dataset
-        Contiguous, of the same shape (complex: one more axis of size 2).
+        Contiguous, of the same shape (complex: one more axis of size 2), with the tensor's type in the attribute
+        ``torch_dtype``.
     """
-    if isinstance(value, np.ndarray):
-        return group.create_dataset(name, data=value)
     plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
     if plain.is_complex():
         plain = torch.view_as_real(plain)
@@ -59,19 +55,6 @@ def write_array(group: h5py.Group, name: str, value: torch.Tensor | np.ndarray) 
     dataset = group.create_dataset(name, data=plain.numpy())
     dataset.attrs["torch_dtype"] = np.bytes_(_name(value.dtype).encode())
     return dataset
-
-
-def read_numpy(dataset: h5py.Dataset) -> np.ndarray:
-    """Read a dataset as a numpy array, 0-d ones included.
-
-    Raises
-    ------
-    ValueError
-        It isn't a dataset of numbers.
-    """
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "biuf":
-        raise ValueError("an entry isn't a dataset of numbers")
-    return np.asarray(dataset[...])
 
 
 def read_tensor(dataset: h5py.Dataset) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """A state tree in an HDF5 group: every array as a dataset of its own, everything else as a JSON skeleton.
 
+torch is imported where there are tensors, and not before: trees of plain values and numpy arrays do without it.
+
 JSON has no tuples, bytes, non-string keys or non-finite numbers. Those become objects with one key that names what
 they are, ``{"tuple": [...]}``, and so does a dict: ``{"dict": [[key, value], ...]}``.
 """
@@ -8,15 +10,21 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections import OrderedDict
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import h5py
 import numpy as np
-import torch
 
-from acaikit.artifacts.tensors import read_numpy, read_tensor, refusal, write_array
+from acaikit.artifacts.arrays import read_numpy, refusal
+from acaikit.artifacts.skeleton import LONGEST, parse_skeleton
 from acaikit.artifacts.text import read_text, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Tree: TypeAlias = Any
 """Nested dicts (str or int keys), lists and tuples of None, bool, int, float, str, bytes, tensors and numpy arrays."""
@@ -44,11 +52,13 @@ def write_tree(group: h5py.Group, tree: Tree, name: str = "state") -> None:
     TypeError
         An entry can't be stored; the message gives its path. Nothing has been written then.
     """
-    arrays: list[tuple[str, torch.Tensor | np.ndarray]] = []
+    arrays: list[tuple[str, Tensor | np.ndarray]] = []
     skeleton = json.dumps(_encode(tree, name, 0, arrays), allow_nan=False)
+    if len(skeleton) > LONGEST:
+        raise TypeError(f"{name}: {len(skeleton):,} characters of plain values can't be stored, only {LONGEST:,} can")
     write_text(group, "skeleton", skeleton)
     for index, (path, array) in enumerate(arrays):
-        dataset = write_array(group, f"{index:06d}", array)
+        dataset = _write(group, f"{index:06d}", array)
         # HDF5 holds an attribute of at most 64 KiB.
         dataset.attrs["path"] = np.bytes_(path.encode("ascii", "backslashreplace")[:1000])
 
@@ -61,10 +71,14 @@ def read_tree(group: h5py.Group) -> Tree:
     KeyError, ValueError, RuntimeError
         The group doesn't hold a tree. `read_h5` turns these into `BrokenFile`.
     """
-    return _decode(json.loads(read_text(group, "skeleton")), group)
+    indices = count()
+    tree = _decode(parse_skeleton(read_text(group, "skeleton")), group, indices)
+    if len(group) != next(indices) + 1:
+        raise ValueError("it holds more datasets than its skeleton names")
+    return tree
 
 
-def _encode(value: Tree, path: str, depth: int, arrays: list[tuple[str, torch.Tensor | np.ndarray]]) -> Any:
+def _encode(value: Tree, path: str, depth: int, arrays: list[tuple[str, Tensor | np.ndarray]]) -> Any:
     # Types are compared exactly: a subclass (an enum, a named tuple) would come back as something else.
     kind = type(value)
     if depth > _MAX_DEPTH:
@@ -82,12 +96,34 @@ def _encode(value: Tree, path: str, depth: int, arrays: list[tuple[str, torch.Te
     if kind is bytes:
         arrays.append((path, np.frombuffer(value, np.uint8)))
         return {"bytes": len(arrays) - 1}
-    if isinstance(value, (torch.Tensor, np.ndarray)):
-        if (reason := refusal(value)) is not None:
+    if isinstance(value, np.ndarray) or _is_tensor(value):
+        if (reason := _refusal(value)) is not None:
             raise TypeError(f"{path}: {reason} can't be stored")
         arrays.append((path, value))
-        return {"tensor" if isinstance(value, torch.Tensor) else "array": len(arrays) - 1}
+        return {"array" if isinstance(value, np.ndarray) else "tensor": len(arrays) - 1}
     return _scalar(value, path)
+
+
+def _is_tensor(value: Any) -> TypeGuard[Tensor]:
+    # Where nobody has imported torch, nothing can be one.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _refusal(value: Tensor | np.ndarray) -> str | None:
+    if isinstance(value, np.ndarray):
+        return refusal(value)
+    from acaikit.artifacts import tensors
+
+    return tensors.refusal(value)
+
+
+def _write(group: h5py.Group, name: str, value: Tensor | np.ndarray) -> h5py.Dataset:
+    if isinstance(value, np.ndarray):
+        return group.create_dataset(name, data=value)
+    from acaikit.artifacts import tensors
+
+    return tensors.write_tensor(group, name, value)
 
 
 def _scalar(value: Any, path: str) -> Any:
@@ -108,31 +144,43 @@ def _scalar(value: Any, path: str) -> Any:
     raise TypeError(f"{path}: {article} {kind.__name__} can't be stored")
 
 
-def _decode(node: Any, group: h5py.Group) -> Tree:
+def _decode(node: Any, group: h5py.Group, indices: Iterator[int]) -> Tree:
     if isinstance(node, list):
-        return [_decode(item, group) for item in node]
+        return [_decode(item, group, indices) for item in node]
     if not isinstance(node, dict):
         return node
     match node:
         case {"tuple": [*items]}:
-            return tuple(_decode(item, group) for item in items)
+            return tuple(_decode(item, group, indices) for item in items)
         case {"dict": [*pairs]}:
-            return dict(_pair(pair, group) for pair in pairs)
+            found = dict(_pair(pair, group, indices) for pair in pairs)
+            if len(found) != len(pairs):
+                raise ValueError("the skeleton has a dict with one key twice")
+            return found
         case {"int": str(digits)}:
             return int(digits, 16)
         case {"float": str(digits)}:
             return np.frombuffer(bytes.fromhex(digits), ">f8").reshape(()).item()
         case {"bytes": int(index)}:
-            return read_numpy(group[f"{index:06d}"]).tobytes()
+            return read_numpy(_dataset(group, index, indices)).tobytes()
         case {"tensor": int(index)}:
-            return read_tensor(group[f"{index:06d}"])
+            from acaikit.artifacts.tensors import read_tensor
+
+            return read_tensor(_dataset(group, index, indices))
         case {"array": int(index)}:
-            return read_numpy(group[f"{index:06d}"])
+            return read_numpy(_dataset(group, index, indices))
     raise ValueError("the skeleton has an entry of an unknown kind")
 
 
-def _pair(pair: Any, group: h5py.Group) -> tuple[str | int, Tree]:
+def _dataset(group: h5py.Group, index: int, indices: Iterator[int]) -> h5py.Dataset:
+    # Each dataset is named once and in order: a small file can't become a large tree by naming one often.
+    if index != next(indices):
+        raise ValueError(f"the skeleton names dataset {index} out of turn")
+    return group[f"{index:06d}"]
+
+
+def _pair(pair: Any, group: h5py.Group, indices: Iterator[int]) -> tuple[str | int, Tree]:
     match pair:
-        case [key, item] if isinstance(key := _decode(key, group), (str, int)):
-            return key, _decode(item, group)
+        case [key, item] if type(key := _decode(key, group, indices)) in (str, int):
+            return key, _decode(item, group, indices)
     raise ValueError("the skeleton has a dict entry without a proper key")

@@ -25,7 +25,7 @@ from acaikit.experiment import Experiment
 from acaikit.recipes import shipped
 from acaikit.registry import find
 from acaikit.report.measured import REPORTED, Group, RunResults, Value, check_seeds
-from acaikit.report.tables import LAST, reported
+from acaikit.report.tables import LAST, LOSSES, reported
 from acaikit.runs.provenance import AbsentPlugin, began_with, data_protocol
 
 Say = Callable[[str], None]
@@ -165,17 +165,17 @@ def progress(directory: RunDir, run_id: str, budget: int, say: Say) -> tuple[int
             return step, int(state["samples"]), int(state["budget"])
         except MissingFile:  # pruned by the running training since it was listed
             continue
-        except (BrokenFile, KeyError) as error:
+        except (BrokenFile, KeyError, TypeError, ValueError) as error:
             say(f"checkpoint of step {step} passed over: {error}")
     return 0, 0, budget
 
 
 def _metrics(directory: RunDir, experiment: Experiment, data: Mapping[str, Any]) -> dict[str, list[Value]]:
-    """Return what was measured in training, each score with the protocol made of the run's own settings."""
+    """Return what was measured in training, signs of health too, with the protocol made of the run's own settings."""
     own = {evaluator.key: evaluator for evaluator in experiment.evaluators}
     return {
         score: [Value(row["median"], _in_training(own.get(score.partition("/")[0]), experiment, data), int(row["n"]))]
-        for score, row in reported(read_metrics(directory.metrics)).items()
+        for score, row in reported(read_metrics(directory.metrics), aside=(LOSSES,)).items()
     }
 
 

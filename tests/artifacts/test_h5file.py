@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -13,8 +14,9 @@ import pytest
 
 from acaikit.artifacts import h5file
 from acaikit.artifacts.faults import BrokenFile, MissingFile, NewerFormat
-from acaikit.artifacts.h5file import read_h5, write_h5
+from acaikit.artifacts.h5file import peek_text, read_h5, write_h5
 from acaikit.artifacts.header import make_header
+from acaikit.artifacts.text import write_text
 from acaikit.errors import RunError
 
 WRITE = """
@@ -201,3 +203,68 @@ def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
             write_h5(tmp_path / "a.h5", fill, format="checkpoint", run_id="abc", step=8)
     assert (tmp_path / "a.h5").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "unsafe",
+    [
+        lambda file: file.create_dataset("x", data=["text"], dtype=h5py.string_dtype()),
+        lambda file: file.create_dataset("x", (10**9,), "u1"),
+        lambda file: file.create_group("n\u00e4me"),
+        lambda file: file.__setitem__("x", h5py.SoftLink("/")),
+        lambda file: file.attrs.__setitem__("note", "text of any length"),
+    ],
+)
+def test_what_the_reader_would_refuse_is_not_published(tmp_path: Path, unsafe: Callable[[h5py.Group], object]) -> None:
+    before = write(tmp_path / "a.h5").read_bytes()
+    with pytest.raises(ValueError):  # noqa: PT011 the audit's tests compare what is said
+        write_h5(tmp_path / "a.h5", unsafe, format="checkpoint", run_id="abc", step=8)
+    assert (tmp_path / "a.h5").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("fault", [OverflowError, RecursionError, TypeError, IndexError, KeyError, OSError])
+def test_however_reading_fails_it_is_the_files_fault(tmp_path: Path, fault: type[Exception]) -> None:
+    def fail() -> None:
+        raise fault
+
+    path = write(tmp_path / "a.h5")
+    with pytest.raises(BrokenFile, match=r"a\.h5 is broken: \w+"), read_h5(path):
+        fail()
+
+
+def test_want_of_memory_is_not_the_files_fault(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5")
+    with pytest.raises(RunError, match="out of memory") as caught, read_h5(path):
+        raise MemoryError
+    assert not isinstance(caught.value, BrokenFile)
+
+
+@pytest.mark.parametrize("needed", ["9" * 5000, "-1.0", "a.b", "1.2.3.4", "", "1."])
+def test_a_needed_version_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: str) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(h5file, "MIN_READER_VERSION", needed or "\0")
+        write(tmp_path / "a.h5")
+    with pytest.raises(BrokenFile, match="of no version"), read_h5(tmp_path / "a.h5"):
+        pass
+
+
+def test_peeking_at_a_text_leaves_the_rest_unread(tmp_path: Path) -> None:
+    def fill(file: h5py.Group) -> None:
+        write_text(file.create_group("state"), "skeleton", "h\u00e9")
+        file["big"] = np.full(1000, 7.0)
+        file["number"] = 1.5
+
+    path = tmp_path / "a.h5"
+    write_h5(path, fill, format="checkpoint", run_id="abc", step=7)
+    path.write_bytes(path.read_bytes().replace(np.full(1000, 7.0).tobytes(), bytes(8000)))
+    assert peek_text(path, "state/skeleton", format="checkpoint") == "h\u00e9"
+    for name in ("state", "number", "nothing", "number/x"):
+        with pytest.raises(BrokenFile, match=r"a\.h5 is broken"):
+            peek_text(path, name, format="checkpoint")
+    with pytest.raises(BrokenFile, match="of kind 'checkpoint'"):
+        peek_text(path, "state/skeleton", format="run")
+
+
+def test_filters_of_foreign_libraries_are_off() -> None:
+    assert os.environ["HDF5_PLUGIN_PRELOAD"] == "::"

@@ -130,6 +130,10 @@ def test_remove_stale_removes_what_a_kill_leaves_and_nothing_else(
     assert remove_stale(tmp_path) == [stale]
     assert {p.name for p in tmp_path.iterdir()} == others
     assert remove_stale(tmp_path / "missing") == []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            remove_stale(tmp_path)
 
 
 def test_remove_stale_of_one_file(tmp_path: Path) -> None:
@@ -212,6 +216,30 @@ def test_what_cannot_be_put_in_place_stays(tmp_path: Path, monkeypatch: pytest.M
     put_in_place(source, path)
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_may_not_survive_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a" / "b"
+    sync = publish_module.sync_folder
+    with monkeypatch.context() as patch:
+        patch.setattr(publish_module, "sync_folder", lambda path: _full_disk() if path == folder.parent else sync(path))
+        with pytest.raises(OSError, match="No space left"):
+            make_folder(folder)
+    assert list(tmp_path.iterdir()) == [folder.parent]
+    assert list(folder.parent.iterdir()) == []
+    make_folder(folder)
+    assert folder.is_dir()
+
+
+def test_a_folder_that_another_process_fills_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def filled(_: Path) -> None:
+        (tmp_path / "a" / "file").touch()
+        _full_disk()
+
+    monkeypatch.setattr(publish_module, "sync_folder", filled)
+    with pytest.raises(OSError, match="No space left"):
+        make_folder(tmp_path / "a")
+    assert (tmp_path / "a" / "file").exists()
 
 
 def test_make_folder_makes_parents(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acaikit.artifacts.h5file import read_h5, write_h5
 from acaikit.artifacts.text import write_text
 from acaikit.artifacts.tree import read_tree, write_tree
 
@@ -34,7 +35,9 @@ def round_trip(tree: Any) -> Any:
 
 
 def raw(tensor: torch.Tensor) -> bytes:
-    return bytes(tensor.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).tolist())
+    # contiguous() would keep the odd strides of an axis of length 0 or 1.
+    plain = tensor.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+    return bytes(plain.reshape(-1).view(torch.uint8).tolist())
 
 
 def assert_same(left: Any, right: Any) -> None:
@@ -58,6 +61,20 @@ def assert_same(left: Any, right: Any) -> None:
         assert left == right
 
 
+def laid_out(tensor: torch.Tensor, draw: st.DrawFn) -> torch.Tensor:
+    """Give the same values in another memory layout."""
+    kind = draw(st.sampled_from(["as it is", "reversed axes", "every second", "expanded", "channels last"]))
+    if kind == "reversed axes":
+        return tensor.permute(tuple(range(tensor.dim()))[::-1])
+    if kind == "every second" and tensor.dim():
+        return tensor[::2]
+    if kind == "expanded":
+        return tensor.expand(2, *tensor.shape)
+    if kind == "channels last" and tensor.dim() == 4 and tensor.numel():
+        return tensor.to(memory_format=torch.channels_last)
+    return tensor
+
+
 @st.composite
 def tensors(draw: st.DrawFn) -> torch.Tensor:
     dtype = draw(st.sampled_from(DTYPES))
@@ -67,7 +84,28 @@ def tensors(draw: st.DrawFn) -> torch.Tensor:
     if dtype == torch.bool:
         data = bytes(byte & 1 for byte in data)
     flat = torch.frombuffer(bytearray(data), dtype=dtype) if size else torch.empty(0, dtype=dtype)
-    return flat.reshape(shape)
+    return laid_out(flat.reshape(shape), draw)
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> np.ndarray:
+    dtype = np.dtype(draw(st.sampled_from(["?", "u1", "<u2", ">u4", "<i8", ">i2", "<f2", ">f4", "<f8"])))
+    shape = draw(st.lists(st.integers(0, 3), max_size=4))
+    size = int(np.prod(shape, dtype=int)) * dtype.itemsize
+    data = draw(st.binary(min_size=size, max_size=size))
+    if dtype.kind == "b":
+        data = bytes(byte & 1 for byte in data)
+    array = np.frombuffer(data, dtype).reshape(shape)
+    match draw(st.sampled_from(["as it is", "backwards", "every second", "transposed", "broadcast"])):
+        case "backwards" if array.ndim:
+            return np.flip(array)
+        case "every second" if array.ndim:
+            return array[::-2]
+        case "transposed":
+            return array.T
+        case "broadcast":
+            return np.broadcast_to(array, (2, *array.shape))
+    return array
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -80,6 +118,7 @@ leaves = (
     | text
     | st.binary()
     | tensors()
+    | arrays()
 )
 trees = st.recursive(
     leaves,
@@ -92,10 +131,19 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(trees)
 def test_round_trip_is_exact(tree: Any) -> None:
     assert_same(tree, round_trip(tree))
+
+
+@settings(max_examples=20, deadline=None)
+@given(trees)
+def test_round_trip_through_a_published_file_is_exact(tmp_path_factory: pytest.TempPathFactory, tree: Any) -> None:
+    path = tmp_path_factory.getbasetemp() / "tree.h5"
+    write_h5(path, lambda file: write_tree(file.create_group("state"), tree), format="tree", run_id="r", step=0)
+    with read_h5(path, format="tree") as file:
+        assert_same(tree, read_tree(file["state"]))
 
 
 @settings(max_examples=200, deadline=None)
@@ -179,6 +227,20 @@ def test_stored_form_is_plain_hdf5() -> None:
         assert file["000000"].attrs["torch_dtype"] == b"bfloat16"
         assert file["000000"].attrs["path"] == b"state['model']['weight']"
         assert bytes(file["skeleton"][:]).decode().startswith('{"dict": [["model"')
+
+
+def test_h5py_and_numpy_alone_give_the_values_of_types_that_numpy_lacks() -> None:
+    values = [0.0, -0.0, 1.5, -3.25, float("inf"), float("-inf"), 2.0**-133]
+    image = BytesIO()
+    with h5py.File(image, "w") as file:
+        write_tree(file, {"bf16": torch.tensor(values, dtype=torch.bfloat16), "complex": torch.tensor([1 - 2j])})
+    with h5py.File(image, "r") as file:
+        bits = file["000000"]
+        assert (bits.dtype.str, bits.attrs["torch_dtype"]) == ("<u2", b"bfloat16")
+        # A bfloat16 is the upper half of a float32.
+        wide = (bits[:].astype("<u4") << 16).view("<f4")
+        assert wide.tobytes() == np.array(values, "<f4").tobytes()
+        assert (file["000001"].attrs["torch_dtype"], file["000001"][:].tolist()) == (b"complex64", [[1.0, -2.0]])
 
 
 Pair = namedtuple("Pair", "a b")
