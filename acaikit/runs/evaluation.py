@@ -10,10 +10,10 @@ from typing import Any
 from acaikit.artifacts.evaluations import protocol_hash, write_evaluation
 from acaikit.artifacts.rundir import RunDir
 from acaikit.data.location import writable
-from acaikit.engine import result_of
 from acaikit.errors import EvaluationError, RunError
 from acaikit.evaluators.base import Evaluator
 from acaikit.evaluators.interpolation import Interpolation
+from acaikit.evaluators.measure import result_of
 from acaikit.report.names import about
 from acaikit.report.pictures import draw_paths
 from acaikit.runs.foreign import telling_of_parts
