@@ -6,9 +6,7 @@ drives it to its budget and tells callbacks what happens.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any, Protocol
 
 import torch
@@ -16,14 +14,17 @@ from torch import Tensor
 
 from acaikit import checks
 from acaikit.data.base import Batch, Stream
-from acaikit.errors import EvaluationError, EvaluationWarning, UserError
-from acaikit.evaluators.base import Evaluator, Result, Trained
+from acaikit.divergence import BATCH, MAX_SKIPS, ON_NAN, Diverged, finite, not_finite
+from acaikit.errors import UserError
+from acaikit.evaluators.base import Trained
+from acaikit.evaluators.measure import measure
 from acaikit.experiment import Experiment
+from acaikit.health import Sign, latent_scale
 from acaikit.nets import channels_last
 from acaikit.objective import Objective, generators
-from acaikit.progress import silent
-from acaikit.rng import generator
-from acaikit.types import Scores
+from acaikit.rng import derive_seed, generator, global_states, seed_globals, set_global_states
+from acaikit.schema import check_fits
+from acaikit.types import Scores, Step
 
 
 class Trainer:
@@ -35,6 +36,9 @@ class Trainer:
         What to train.
     device : torch.device or str
         Where to train.
+    on_nan : str
+        What `step` does where a loss or a gradient is not finite: "stop" and "rewind" raise `Diverged`, "skip" leaves
+        out the update.
 
     Attributes
     ----------
@@ -46,9 +50,20 @@ class Trainer:
         Optimizer steps taken so far.
     budget : int
         Training examples to show in all.
+    skipped : int
+        Steps whose update was left out.
+    rewinds : int
+        How often training went back and drew anew, see `stray`.
+
+    Raises
+    ------
+    UserError
+        If the parts don't fit together, or `on_nan` is another.
     """
 
-    def __init__(self, experiment: Experiment, device: torch.device | str = "cpu") -> None:
+    def __init__(self, experiment: Experiment, device: torch.device | str = "cpu", on_nan: str = "stop") -> None:
+        if on_nan not in ON_NAN:
+            raise UserError(f"on_nan must be one of {', '.join(ON_NAN)}, not {checks.said(on_nan)}")
         self.experiment, self.device = experiment, torch.device(device)
         self.model, self.probe = experiment.build()
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -59,15 +74,38 @@ class Trainer:
             name: torch.optim.Adam(parameters, experiment.learning_rate, fused=True)
             for name, parameters in self.objective.players.items()
         }
-        seed = experiment.seed
+        self._sow(experiment.seed)
+        self.samples = self.steps = 0
+        self.budget = experiment.samples
+        self.on_nan = on_nan
+        self.skipped = self.rewinds = 0
+        self._skips = 0
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
+        self._last: tuple[Tensor, dict[str, Step]] | None = None
+
+    def _sow(self, seed: int) -> None:
+        """Make every generator anew, and the data stream, which may hold what was drawn from the old one."""
+        experiment = self.experiment
         self.noise = generators(self.model, seed, self.device)
         self.data_order = generator(seed, "data")
         self.stream = experiment.dataset.train(experiment.batch_size, self.data_order, self.device)
         checks.instance(f"what {type(experiment.dataset).__name__}.train returns", self.stream, Stream)
-        self.samples = self.steps = 0
-        self.budget = experiment.samples
-        self._sums: dict[str, Tensor] = {}
-        self._summed = 0
+        seed_globals(seed)
+
+    def stray(self, rewinds: int | None = None) -> None:
+        """Make every generator and the data stream anew, so that what follows is another draw than before.
+
+        The draw depends on the experiment's seed, the consumer's name and `rewinds` alone.
+
+        Parameters
+        ----------
+        rewinds : int, optional
+            How many rewinds there were, this one included; left out, one more than before. Whoever restores an earlier
+            state first, and its count with it, gives the number: the same draw would end in the same way.
+        """
+        self.rewinds = self.rewinds + 1 if rewinds is None else rewinds
+        self._sow(derive_seed(self.experiment.seed, f"rewind {self.rewinds}"))
 
     @property
     def trained(self) -> Trained:
@@ -80,11 +118,32 @@ class Trainer:
         return self.samples >= self.budget
 
     def step(self) -> dict[str, Tensor]:
-        """Show one batch to every player and let every optimizer step; return the losses by name, detached."""
+        """Show one batch to every player and let every optimizer step; return the losses by name, detached.
+
+        Raises
+        ------
+        Diverged
+            If a loss or a gradient is not finite and `on_nan` isn't "skip", or 100 steps in succession were skipped.
+            No weight, optimizer or buffer has moved then.
+        """
         x, y = self._batch()
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
         losses, views = self.objective.backward(channels_last(x), y, self.noise)
+        fault = self._fault(x, losses)
+        if fault is None:
+            self._update(losses, views)
+        elif self.on_nan == "skip" and self._skips < MAX_SKIPS:
+            self.skipped += 1
+            self._skips += 1
+        else:
+            raise fault
+        self.steps += 1
+        self.samples += len(x)
+        self._last = x, views
+        return losses
+
+    def _update(self, losses: dict[str, Tensor], views: dict[str, Step]) -> None:
         for optimizer in self.optimizers.values():
             optimizer.step()
         with torch.no_grad():
@@ -92,10 +151,58 @@ class Trainer:
                 regularizer.after_step(views[name])
             for name, loss in losses.items():
                 self._sums[name] = self._sums[name] + loss if name in self._sums else loss
-        self.steps += 1
-        self.samples += len(x)
         self._summed += 1
-        return losses
+        self._skips = 0
+
+    def _fault(self, x: Tensor, losses: dict[str, Tensor]) -> Diverged | None:
+        parameters = [p for player in self.objective.players.values() for p in player]
+        if finite([*losses.values(), *(p.grad for p in parameters if p.grad is not None)]):
+            return None
+        named = self._parameters()
+        tensors = {BATCH: x} | {f"gradient of {name}": p.grad for name, p in named.items() if p.grad is not None}
+        return self._diverged(self.steps + 1, losses, {**tensors, **named})
+
+    def _parameters(self) -> dict[str, Tensor]:
+        probe = {} if self.probe is None else dict(self.probe.named_parameters("probe"))
+        return {**dict(self.model.named_parameters()), **probe}
+
+    def _diverged(self, step: int, losses: dict[str, Tensor], tensors: dict[str, Tensor]) -> Diverged | None:
+        """Return what is not finite, or None where all is."""
+        terms, names = not_finite(losses.items()), not_finite(tensors.items())
+        return Diverged(step, terms, names, self._skips) if terms or names else None
+
+    def check(self) -> None:
+        """Look at what a checkpoint would hold.
+
+        Raises
+        ------
+        Diverged
+            If a parameter is not finite, or a buffer holds NaN (inf may be meant there, as the start of a minimum is).
+        """
+        held = self._parameters()
+        for name, buffer in self.model.named_buffers():
+            if buffer.is_floating_point():
+                held[name] = buffer.nan_to_num(nan=torch.nan, posinf=0, neginf=0)
+        if (fault := self._diverged(self.steps, {}, held)) is not None:
+            raise fault
+
+    def health(self) -> dict[str, Sign]:
+        """Return the signs of health of the last step, as ``regularizer/sign`` and "latent_scale"; changes no state.
+
+        There are none before a first step.
+        """
+        if self._last is None:
+            return {}
+        x, views = self._last
+        with self.trained.evaluating():
+            signs = {"latent_scale": latent_scale(self.model.encode(x))}
+            for name, regularizer in self.model.regularizers.items():
+                found = regularizer.health(views[name])
+                checks.instance(f"what {name}.health returns", found, dict)
+                for sign, seen in found.items():
+                    checks.instance(f"what {name}.health returns as {sign!r}", seen, Sign)
+                    signs[f"{name}/{sign}"] = seen
+        return signs
 
     def _batch(self) -> Batch:
         batch, dataset = self.stream.next(), self.experiment.dataset
@@ -115,22 +222,22 @@ class Trainer:
 
     def evaluate(self) -> Scores:
         """Return the scores of the experiment's evaluators that fit, as ``evaluator/score``; changes no state."""
-        return evaluate(self.trained, self.experiment.evaluators)
+        return measure(self.trained, self.experiment.evaluators)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that changes in training."""
-        randomness = {"data": self.data_order, **{f"noise/{name}": g for name, g in self.noise.items()}}
         return {
             "model": self.model.state_dict(),
             "probe": None if self.probe is None else self.probe.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "generators": {name: g.get_state() for name, g in randomness.items()},
+            "generators": {name: g.get_state() for name, g in self._own().items()} | global_states(self.device),
             "data": self.stream.state_dict(),
             "losses": {"sums": self._sums, "count": self._summed},
-            "samples": self.samples,
-            "steps": self.steps,
-            "budget": self.budget,
+            **{name: getattr(self, held) for name, held in _PLAIN.items()},
         }
+
+    def _own(self) -> dict[str, torch.Generator]:
+        return {"data": self.data_order, **{f"noise/{name}": g for name, g in self.noise.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned.
@@ -138,24 +245,38 @@ class Trainer:
         Raises
         ------
         UserError
-            If the state is that of another experiment.
+            If the state is that of another experiment, or is none; the trainer is as it was then.
         """
+        mine = self.state_dict()
         try:
+            check_fits(state, mine, self.optimizers)
+            self._draw_from(state)
             self.model.load_state_dict(state["model"])
             if self.probe is not None:
                 self.probe.load_state_dict(state["probe"])
             for name, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
                 _lay_out_like_parameters(optimizer)
-            for name, noise in self.noise.items():
-                noise.set_state(state["generators"][f"noise/{name}"])
-            self.data_order.set_state(state["generators"]["data"])
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever a stream makes of a foreign state
+            self._draw_from(mine)
+            if isinstance(error, UserError):
+                raise
             raise UserError(f"the checkpoint doesn't fit the experiment: {error}") from error
-        self.stream.load_state_dict(state["data"])
         self._sums = {name: total.to(self.device) for name, total in state["losses"]["sums"].items()}
         self._summed = state["losses"]["count"]
-        self.samples, self.steps, self.budget = state["samples"], state["steps"], state["budget"]
+        for name, held in _PLAIN.items():
+            setattr(self, held, state[name])
+
+    def _draw_from(self, state: dict[str, Any]) -> None:
+        for name, own in self._own().items():
+            own.set_state(state["generators"][name])
+        set_global_states(state["generators"], self.device)
+        self.stream.load_state_dict(state["data"])
+
+
+_PLAIN = {name: name for name in ("samples", "steps", "budget", "on_nan", "skipped", "rewinds")}
+_PLAIN["skipped_in_succession"] = "_skips"
+"""Numbers and words of the state, and the attributes that hold them."""
 
 
 def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
@@ -164,34 +285,6 @@ def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
         for name, value in moments.items():
             if value.shape == parameter.shape:
                 moments[name] = torch.empty_like(parameter).copy_(value)
-
-
-def evaluate(trained: Trained, evaluators: Sequence[Evaluator]) -> Scores:
-    """Return all scores of the evaluators that fit, as ``evaluator/score``; none of one that can't measure."""
-    scores: Scores = {}
-    with trained.evaluating(), silent():
-        for evaluator in evaluators:
-            if evaluator.fits(trained):
-                try:
-                    found = result_of(evaluator, trained).scores
-                except EvaluationError as error:
-                    warnings.warn(f"no {evaluator.key} scores: {error}", EvaluationWarning, stacklevel=2)
-                    continue
-                scores |= {f"{evaluator.key}/{name}": value for name, value in found.items()}
-    return scores
-
-
-def result_of(evaluator: Evaluator, trained: Trained) -> Result:
-    """Return what an evaluator finds; raise `UserError` where that is no `Result` of numbers."""
-    said = f"{type(evaluator).__name__}.evaluate"
-    found = evaluator.evaluate(trained)
-    checks.instance(f"what {said} returns", found, Result)
-    checks.instance(f"the scores that {said} returns", found.scores, dict)
-    checks.instance(f"the arrays that {said} returns", found.arrays, dict)
-    for name, score in found.scores.items():
-        if not isinstance(score, Real):
-            raise UserError(f"{said} returns {checks.said(score)} as the score {name!r}: return a number, float(...)")
-    return found
 
 
 class Callback(Protocol):

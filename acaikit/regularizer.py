@@ -10,11 +10,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from acaikit.errors import UserError
+from acaikit.health import Sign
 from acaikit.nets import Encoder
 from acaikit.types import Emitted, Extras, Shape, Step
 
 HOOKS = ("corrupt", "posterior", "emit", "prepare", "model_loss", "own_loss", "after_step")
-"""What training calls; `doubt` is for evaluators alone."""
+"""What a training step calls."""
+ASKED = ("doubt", "health")
+"""What is asked in between: it changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,14 @@ class Regularizer(nn.Module):
         """
         return None
 
+    def health(self, step: Step) -> dict[str, Sign]:
+        """Return signs of health by name, each a number and, where it tells of a fault, a warning.
+
+        `step` is the last training step's, detached. Called at every row of the metrics, without gradients and with the
+        weights of after that step; it must be deterministic and change nothing, so it can't call ``step.decode``.
+        """
+        return {}
+
     def after_step(self, step: Step) -> None:
         """Update buffers (moving averages and the like) after every optimizer has stepped; no gradients."""
 
@@ -117,7 +128,7 @@ def check_hooks(kind: type[Regularizer]) -> None:
 
     One that does all it does in `build`, such as constraining the encoder's weights, is well.
     """
-    absent = [hook for hook in (*HOOKS, "doubt") if hook not in vars(kind)]
+    absent = [hook for hook in (*HOOKS, *ASKED) if hook not in vars(kind)]
     for name, value in vars(kind).items():
         near = [] if name.startswith("_") else difflib.get_close_matches(name, absent, n=1, cutoff=0.85)
         if near and callable(value):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +83,7 @@ def flat(tree: Any) -> list[Any]:
         return [leaf for key in tree for leaf in (key, *flat(tree[key]))]
     if isinstance(tree, list | tuple):
         return [leaf for item in tree for leaf in flat(item)]
-    return [tree.tolist() if isinstance(tree, Tensor) else tree]
+    return [tree.tolist() if isinstance(tree, Tensor | np.ndarray) else tree]
 
 
 def same_state(one: Trainer, other: Trainer) -> bool:
@@ -389,7 +390,66 @@ def test_one_experiment_makes_any_number_of_trainers() -> None:
     assert all(torch.equal(kept[name], value) for name, value in second.model.state_dict().items())
 
 
-def test_making_a_trainer_leaves_the_global_generator_alone() -> None:
-    before = torch.get_rng_state()
-    trainer(ACAI(), KL())
-    assert torch.equal(before, torch.get_rng_state())
+def global_draws() -> list[float]:
+    return [torch.rand(()).item(), np.random.rand(), random.random(), random.gauss(0, 1)]
+
+
+def test_a_run_seeds_the_global_generators_and_draws_from_none() -> None:
+    trainer(*everything(), seed=3)
+    before = global_draws()
+    trainer(*everything(), seed=4)
+    assert all(a != b for a, b in zip(before, global_draws(), strict=True))
+    train(trainer(*everything(), seed=3))
+    assert global_draws() == before
+
+
+def test_the_global_generators_are_restored() -> None:
+    straight = trainer()
+    global_draws()
+    saved = copy.deepcopy(straight.state_dict())
+    expected = global_draws()
+    trainer(seed=1).load_state_dict(saved)
+    assert global_draws() == expected
+
+
+def draws(t: Trainer) -> list[Any]:
+    """What a trainer draws next: batches over the end of an epoch, each regularizer's noise, the global generators."""
+    batches = [t.stream.next()[0] for _ in range(4)]
+    noise = [torch.rand(3, generator=g) for g in t.noise.values()]
+    return [*(flat([*batches, *noise])), *global_draws()]
+
+
+def test_what_follows_a_rewind_is_another_draw_and_always_the_same() -> None:
+    """However it came to the rewind: killed and resumed, it is the same one."""
+    t = trainer(ACAI(), LatentDropout())
+    for _ in range(3):
+        t.step()
+    saved = copy.deepcopy(t.state_dict())
+    found = []
+    for rewinds in (None, 1, 2, 2, 3):
+        again = trainer(ACAI(), LatentDropout())
+        again.load_state_dict(copy.deepcopy(saved))
+        again.stray(rewinds)
+        assert again.rewinds == (rewinds or 1)
+        found.append(draws(again))
+    t.step()
+    t.stray()
+    assert found[0] == found[1] == draws(t) and found[2] == found[3]
+    fresh = trainer(ACAI(), LatentDropout())
+    fresh.load_state_dict(saved)
+    for one, other in ((found[1], found[2]), (found[1], found[4]), (found[1], draws(fresh))):
+        assert all(a != b for a, b in zip(one, other, strict=True))
+
+
+def test_a_run_that_was_rewound_is_resumed_to_the_bit() -> None:
+    straight = trainer(*everything())
+    straight.step()
+    straight.stray(2)
+    straight.step()
+    saved = copy.deepcopy(straight.state_dict())
+    train(straight)
+    resumed = trainer(*everything(), seed=1)
+    resumed.load_state_dict(saved)
+    assert resumed.rewinds == 2
+    train(resumed)
+    assert same_state(straight, resumed)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from acaikit.rng import derive_seed, generator, initialise
+from acaikit.rng import derive_seed, generator, global_states, initialise, seed_globals, set_global_states
 
 CONSUMERS = [(0, "data"), (0, "ACAI"), (0, "init/ACAI"), (1, "data"), (1, "ACAI"), (11, "data"), (0, "")]
 
@@ -87,3 +91,67 @@ def test_initialise_restores_the_global_generator_after_an_error() -> None:
     with pytest.raises(ValueError, match="no"):
         initialise(Broken(), 0, "encoder")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def globals_kept() -> Iterator[None]:
+    states = global_states()
+    yield
+    set_global_states(states)
+
+
+def from_globals() -> list[float]:
+    return [torch.rand(()).item(), np.random.rand(), np.random.randn(), random.random(), random.gauss(0, 1)]
+
+
+@pytest.mark.usefixtures("globals_kept")
+@pytest.mark.parametrize("seed", [0, 7, 2**62])
+def test_global_generators_are_seeded(seed: int) -> None:
+    seed_globals(seed)
+    first, on = from_globals(), from_globals()
+    seed_globals(seed)
+    assert from_globals() == first
+    seed_globals(seed + 1)
+    for others in (on, from_globals()):
+        assert all(a != b for a, b in zip(first, others, strict=True))
+
+
+@pytest.mark.usefixtures("globals_kept")
+@pytest.mark.parametrize("drawn", [0, 1, 700])
+def test_global_generators_are_restored(drawn: int) -> None:
+    """Half a pair of normal numbers, which numpy and Python keep for the next call, included."""
+    seed_globals(3)
+    for _ in range(drawn):
+        from_globals()
+    states = global_states()
+    expected = [from_globals() for _ in range(3)]
+    seed_globals(4)
+    set_global_states(states)
+    assert [from_globals() for _ in range(3)] == expected
+
+
+NUMPY = ("MT19937", np.zeros(624, np.uint32), 5, 0, 0.0)
+
+
+@pytest.mark.usefixtures("globals_kept")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"torch": torch.zeros(3, dtype=torch.uint8)},
+        {"torch": None},
+        {"numpy": ()},
+        {"numpy": None},
+        {"numpy": (*NUMPY[:2], 625, *NUMPY[3:])},
+        {"numpy": (*NUMPY[:2], -1, *NUMPY[3:])},
+        {"numpy": ("MT19937", np.zeros(600, np.uint32), *NUMPY[2:])},
+        {"numpy": ("MT19937", np.zeros(624), *NUMPY[2:])},
+        {"numpy": ("MT19937", [0] * 624, *NUMPY[2:])},
+        {"numpy": ("PCG64", *NUMPY[1:])},
+        {"python": (3, (1, 2), None)},
+        {"python": (3, random.Random(0).getstate()[1], "x")},
+        {"python": 5},
+    ],
+)
+def test_a_state_that_is_none_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises((LookupError, RuntimeError, TypeError, ValueError)):
+        set_global_states(global_states() | change)

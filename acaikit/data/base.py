@@ -132,6 +132,8 @@ class Shuffled(Stream):
             raise DataError(
                 f"the run was trained on {state['examples']} examples, but the set now has {len(self.split)}"
             )
+        if type(state["cursor"]) is not int or not 0 <= state["cursor"] <= len(self.split):
+            raise DataError(f"no position among {len(self.split)} examples is {state['cursor']!r}")
         now = self.generator.get_state()
         self.generator.set_state(state["drawn_from"])
         self._shuffle()

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from acaikit import checks
 from acaikit.critics import Critic, EncoderCritic
+from acaikit.health import Sign, critic_spread
 from acaikit.regularizer import Architecture, Regularizer
 from acaikit.types import Extras, Step
 
@@ -69,3 +70,8 @@ class ACAI(Regularizer):
     def doubt(self, z: Tensor, x: Tensor) -> Tensor:
         """Return the alpha that the critic takes `x` to be mixed with, 0 for a reconstruction and 0.5 halfway."""
         return self.critic(x)
+
+    def health(self, step: Step) -> dict[str, Sign]:
+        """Return the spread of the critic's outputs for mixes and reconstructions: a constant critic is lost."""
+        d = self.critic
+        return {"critic_spread": critic_spread(torch.cat([d(step.x_mix), d(step.x_hat)]))}

@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from acaikit import checks
 from acaikit.critics import Critic, DenseCritic
+from acaikit.health import Sign, critic_spread
 from acaikit.regularizer import Architecture, Regularizer
 from acaikit.types import Extras, Step
 
@@ -63,3 +64,8 @@ class AdversarialPrior(Regularizer):
     def doubt(self, z: Tensor, x: Tensor) -> Tensor:
         """Return the probability, in the critic's view, that `z` is no sample of the prior."""
         return (-self.critic(z)).sigmoid()
+
+    def health(self, step: Step) -> dict[str, Sign]:
+        """Return the spread of the critic's logits for latents and samples of the prior: a constant critic is lost."""
+        d = self.critic
+        return {"critic_spread": critic_spread(torch.cat([d(step.z), d(step.n)]))}

@@ -8,9 +8,13 @@ import torch
 from torch import Generator, Tensor
 
 from acaikit import checks
+from acaikit.health import Sign
 from acaikit.nets import Linear
 from acaikit.regularizer import Architecture, Regularizer
 from acaikit.types import Emitted, Step
+
+ACTIVE = 0.01
+"""Variance of a unit's mean over the data above which it says something of them (Burda et al. 2016, appendix C)."""
 
 
 class KL(Regularizer):
@@ -55,3 +59,16 @@ class KL(Regularizer):
         mu, log_var = step.mu, step.log_var
         kl = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(1)
         return self.weight * kl.mean()
+
+    def health(self, step: Step) -> dict[str, Sign]:
+        """Return the number of active units: the entries of mu whose variance over the batch is above 0.01.
+
+        With none the posterior has collapsed. That some fall idle is in order: a model drops those that it has no use
+        for, and data of one factor leave a few of 64. Of a batch of one nothing can be told.
+        """
+        batch, d_z = step.mu.shape
+        if batch == 1:
+            return {}
+        active = int((step.mu.var(0) > ACTIVE).sum())
+        wrong = f"the posterior has collapsed: none of {d_z} latent units is active; lower KL.weight"
+        return {"active_units": Sign(active, None if active else wrong)}

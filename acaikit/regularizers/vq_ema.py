@@ -8,9 +8,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from acaikit import checks
+from acaikit.health import Sign
 from acaikit.nets import Linear
 from acaikit.regularizer import Architecture, Regularizer
 from acaikit.types import Emitted, Step
+
+DEAD = 0.01
+"""Share of the codebook's mean count below which an entry is dead."""
 
 
 class VQEMA(Regularizer):
@@ -101,3 +105,13 @@ class VQEMA(Regularizer):
         n = self.counts.sum()
         smoothed = (self.counts + 1e-5) / (n + k * 1e-5) * n
         torch.div(self.sums, smoothed.unsqueeze(1), out=self.codebook)
+
+    def health(self, step: Step) -> dict[str, Sign]:
+        """Return the share of dead entries, those that are chosen less than a hundredth as often as the mean entry is.
+
+        Every entry begins with a count of 1, and one that is never chosen loses it by the decay alone: none is dead
+        until it had some thousand steps to be chosen in, with a decay of 0.999.
+        """
+        share = (self.counts < DEAD * self.counts.mean()).float().mean().item()
+        wrong = f"{share:.0%} of the codebook is dead: lower VQEMA.entries"
+        return {"dead_codes": Sign(share, wrong if share > 0.5 else None)}

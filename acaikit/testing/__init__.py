@@ -35,6 +35,7 @@ from acaikit.testing.regularizer import (
     check_resume,
 )
 from acaikit.testing.regularizer_gradients import check_gradients
+from acaikit.testing.regularizer_health import check_health
 from acaikit.testing.regularizer_hooks import check_hooks
 from acaikit.testing.regularizer_losses import check_dtype
 from acaikit.testing.rules import NotApplicable, NotConforming, Refused
@@ -53,6 +54,7 @@ __all__ = [
     "check_evaluation",
     "check_evaluator",
     "check_gradients",
+    "check_health",
     "check_hooks",
     "check_likelihood",
     "check_path",

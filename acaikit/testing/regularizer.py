@@ -22,6 +22,7 @@ from acaikit.testing.regularizer_gradients import (
     made,
     trainer_with,
 )
+from acaikit.testing.regularizer_health import check_health
 from acaikit.testing.regularizer_hooks import DETERMINISTIC, FROM_NOISE, check_calls, check_hooks, undrawing
 from acaikit.testing.regularizer_losses import check_dtype, check_repeats
 from acaikit.testing.rules import NotApplicable, NotConforming, Refused, Rule, keep, made_as
@@ -49,9 +50,9 @@ def check_regularizer(factory: Factory, data: str = "images") -> None:
         If it writes no hook, a hook gives something else than it is to give or changes what it is given, a loss or a
         gradient is not finite, the losses of the same step differ from call to call, gradients reach another player
         than they should, weights or draws depend on a global generator, a tensor is made on a device or in a dtype of
-        its own, `doubt` is no finite number per example, evaluation changes state or is random, or a run saved,
-        restored and continued differs from one that was never interrupted. `Refused`, a kind of it, if it can't be
-        built for such data.
+        its own, `doubt` is no finite number per example, `health` gives no signs or changes something, evaluation
+        changes state or is random, or a run saved, restored and continued differs from one that was never interrupted.
+        `Refused`, a kind of it, if it can't be built for such data.
     """
     keep(RULES, factory, data)
 
@@ -83,6 +84,7 @@ def check_device(factory: Factory, data: str = "images") -> None:
             regularizer.after_step(views[name])
             with torch.no_grad():
                 regularizer.doubt(views[name].z, views[name].x)
+                regularizer.health(views[name])
 
 
 def check_doubt(factory: Factory, data: str = "images") -> None:
@@ -166,6 +168,7 @@ RULES = (
     Rule("draws from its own noise, and its weights from the run's seed", check_randomness),
     Rule("gives the same losses for the same step", check_repeats),
     Rule("doubts each example by itself", _check_doubt),
+    Rule("tells signs of health, and changes nothing by it", check_health),
     Rule("is deterministic in evaluation, and changes nothing there", check_evaluation),
     Rule("makes its tensors on the device of the data", check_device),
     Rule("moves its own player by each loss, and no other", check_gradients),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
+
+from acaikit.runs.states import compare
 
 
 def copied(tree: Any, path: str = "") -> dict[str, Any]:
@@ -28,21 +28,5 @@ def copied(tree: Any, path: str = "") -> dict[str, Any]:
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
     """Return the first path at which two results of `copied` don't have the same bits; None where all are the same."""
-    for path in dict.fromkeys((*one, *other)):
-        if path not in one or path not in other or not _same(one[path], other[path]):
-            return path
-    return None
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.dtype == b.dtype and a.shape == b.shape and torch.equal(_bytes(a), _bytes(b))
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-    if isinstance(a, float) and isinstance(b, float) and math.isnan(a):
-        return math.isnan(b)
-    return bool(a == b)
-
-
-def _bytes(tensor: Tensor) -> Tensor:
-    return tensor.cpu().reshape(-1).view(torch.uint8)  # a NaN is equal to itself
+    found = compare(one, other)
+    return found[0].where if found else None

@@ -62,12 +62,15 @@ def check_resumed(make: MakeTrainer) -> None:
 
 
 def check_losses(make: MakeTrainer) -> None:
-    """Train a few steps, and see that every loss is finite."""
+    """Train a few steps, and see that every loss is finite, and every gradient."""
     trainer = make(0)
+    trainer.on_nan = "skip"  # which loss it is, and of what value, is said here
     for step in range(1, STEPS + 1):
         for name, loss in trainer.step().items():
             if not loss.isfinite():
                 raise NotConforming(f"the loss {name!r} is {loss.item()} after {step} steps: {LOOK_FOR}")
+        if trainer.skipped:
+            raise NotConforming(f"a gradient is not finite after {step} steps: {LOOK_FOR}")
 
 
 def _steps(trainer: Trainer) -> None:

@@ -88,3 +88,25 @@ def test_loss_is_the_divergence(weight: float) -> None:
 def test_weight_must_not_be_negative(weight: float) -> None:
     with pytest.raises(UserError, match=f"KL.weight must be a number of at least 0, not {weight}"):
         KL(weight=weight)
+
+
+def signs(kl: KL, mu: np.ndarray) -> dict[str, tuple[float, str | None]]:
+    z = torch.zeros(len(mu), *LATENT)
+    seen = Step(z, z, z, z, encode=torch.neg, decode=torch.neg, extras={"mu": torch.from_numpy(mu)})
+    return {name: (sign.value, sign.warning) for name, sign in kl.health(seen).items()}
+
+
+@pytest.mark.parametrize("active", [0, 1, DIM])
+def test_active_units_in_numpy(active: int) -> None:
+    """A unit is active where its mean's variance over the data is above 0.01, however large the mean itself."""
+    spread = np.array([0.2] * active + [0.05] * (DIM - active))
+    mu = 7 + spread * np.random.default_rng(0).standard_normal((500, DIM))
+    assert (mu.var(0) > 0.01).sum() == active
+    assert list(signs(built(KL()), mu)) == ["active_units"]
+    value, warning = signs(built(KL()), mu)["active_units"]
+    assert value == active
+    assert (warning is None) == (active > 0)
+
+
+def test_of_one_example_no_unit_can_be_told_to_be_active() -> None:
+    assert signs(built(KL()), np.ones((1, DIM))) == {}

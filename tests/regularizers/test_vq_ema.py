@@ -141,3 +141,25 @@ def test_the_papers_sizes_are_the_defaults() -> None:
 def test_arguments_out_of_range(argument: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         VQEMA(**argument)
+
+
+def dead(vq: VQEMA) -> tuple[float, str | None]:
+    z, _, extras = emit(vq)
+    (sign,) = vq.health(step(z, extras)).values()
+    return sign.value, sign.warning
+
+
+@pytest.mark.parametrize("used", [1, 5, 6, 7, ENTRIES])
+def test_dead_entries_are_those_hardly_ever_chosen(used: int) -> None:
+    """Entries of about equal shares among those that are used at all; the others' counts decay to nothing."""
+    vq = built(decay=0.9)
+    z, _, extras = emit(vq)
+    index = torch.arange(BATCH * VECTORS).remainder(used).view(BATCH, VECTORS)
+    assert dead(vq) == (0, None)
+    for moves in range(1, 101):
+        vq.after_step(step(z, {**extras, "index": index}))
+        if moves == 20:  # an entry that was never chosen has an eighth of its first count still
+            assert dead(vq) == (0, None)
+    value, warning = dead(vq)
+    assert value == pytest.approx(1 - used / ENTRIES)
+    assert (warning is not None) == (value > 0.5)

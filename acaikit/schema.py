@@ -1,0 +1,122 @@
+"""Whether a trainer can go on from a saved state: nothing is missing, nothing unknown, every shape as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.optim import Adam
+
+from acaikit.divergence import ON_NAN
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def check_fits(state: Any, mine: Mapping[str, Any], optimizers: Mapping[str, Adam]) -> None:
+    """Compare a saved state with the one that a trainer has; what the data stream keeps is the stream's own affair.
+
+    Parameters
+    ----------
+    state : Any
+        What was saved.
+    mine : mapping of str to Any
+        The trainer's own ``state_dict()``.
+    optimizers : mapping of str to Adam
+        The trainer's.
+
+    Raises
+    ------
+    ValueError
+        If an entry is missing, unknown, or of another type or shape; the message names it.
+    """
+    _keys(state, mine, "it")
+    _alike(state["losses"], mine["losses"] | {"sums": _scalars(state["losses"])}, "losses")
+    _keys(state["optimizers"], optimizers, "optimizers")
+    # A global generator's state changes its type where half a pair of normal numbers is left over.
+    _keys(state["generators"], mine["generators"], "generators")
+    tensors = {name: found for name, found in mine["generators"].items() if isinstance(found, Tensor)}
+    _alike({name: state["generators"][name] for name in tensors}, tensors, "generators")
+    for name in mine.keys() - {"losses", "optimizers", "generators", "data"}:
+        _alike(state[name], mine[name], name)
+    for name in ("samples", "steps", "budget", "skipped", "rewinds", "skipped_in_succession"):
+        if state[name] < 0:
+            raise ValueError(f"{name} is {state[name]}")
+    if state["on_nan"] not in ON_NAN:
+        raise ValueError(f"on_nan is {state['on_nan']!r}")
+    for player, optimizer in optimizers.items():
+        _check_adam(state["optimizers"][player], optimizer, f"optimizers[{player!r}]")
+        if bool(state["optimizers"][player]["state"]) != (state["steps"] > state["skipped"]):
+            raise ValueError(f"optimizers[{player!r}] has another number of steps than {state['steps']}")
+
+
+def _check_adam(state: Any, optimizer: Adam, path: str) -> None:
+    _keys(state, ("state", "param_groups"), path)
+    mine = optimizer.state_dict()["param_groups"]
+    # Another torch may know settings that this one doesn't, or lack some.
+    _alike(state["param_groups"], mine, f"{path}['param_groups']", shared=True)
+    if [group["params"] for group in state["param_groups"]] != [group["params"] for group in mine]:
+        raise ValueError(f"{path} is of other parameters")
+    if not isinstance(state["state"], Mapping):
+        raise ValueError(f"{path}['state'] is {_said(state['state'])}")
+    parameters = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
+    for index, moments in state["state"].items():  # a parameter that no loss has reached yet has none
+        where = f"{path}['state'][{index!r}]"
+        if index not in parameters:
+            raise ValueError(f"{where} is of a parameter that isn't there")
+        like = dict.fromkeys(_MOMENTS, parameters[index].detach())
+        _keys(moments, (*like, "step"), where)
+        _alike(moments, {**like, "step": _scalar(moments["step"], f"{where}['step']")}, where)
+
+
+def _scalars(losses: Any) -> dict[str, Tensor]:
+    """Return the sums of losses, whose names and number are as training has met them."""
+    sums = losses.get("sums") if isinstance(losses, Mapping) else None
+    if not isinstance(sums, Mapping):
+        raise ValueError("losses has no sums")
+    return {name: _scalar(total, f"losses['sums'][{name!r}]") for name, total in sums.items()}
+
+
+def _scalar(found: Any, path: str) -> Tensor:
+    if not isinstance(found, Tensor) or found.dim() or not found.is_floating_point():
+        raise ValueError(f"{path} is {_said(found)}, not one number in a tensor")
+    return found
+
+
+def _alike(found: Any, mine: Any, path: str, *, shared: bool = False) -> None:
+    """Compare types, shapes and keys, or only those keys that both have."""
+    if isinstance(mine, Mapping):
+        if not shared:
+            _keys(found, mine, path)
+        elif not isinstance(found, Mapping):
+            raise ValueError(f"{path} is {_said(found)}, not {_said(mine)}")
+        for key in mine.keys() & found.keys():
+            _alike(found[key], mine[key], f"{path}[{key!r}]", shared=shared)
+        return
+    if isinstance(mine, Tensor | np.ndarray):
+        fits = type(found) is type(mine) and found.shape == mine.shape and found.dtype == mine.dtype
+    elif isinstance(mine, list | tuple):
+        fits = type(found) is type(mine) and len(found) == len(mine)
+    else:
+        fits = type(found) is type(mine)
+    if not fits:
+        raise ValueError(f"{path} is {_said(found)}, not {_said(mine)}")
+    if isinstance(mine, list | tuple):
+        for index, (one, other) in enumerate(zip(found, mine, strict=True)):
+            _alike(one, other, f"{path}[{index}]", shared=shared)
+
+
+def _keys(found: Any, mine: Any, path: str) -> None:
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path} is {_said(found)}, not a dict")
+    if missing := [key for key in mine if key not in found]:
+        raise ValueError(f"{path} has no {missing[0]!r}")
+    if unknown := [key for key in found if key not in mine]:
+        raise ValueError(f"{path} has {unknown[0]!r}, which is unknown to the experiment")
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Tensor | np.ndarray):
+        return f"a {type(value).__name__} of shape {list(value.shape)} and type {value.dtype}"
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, list | tuple) else type(value).__name__
