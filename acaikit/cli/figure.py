@@ -68,7 +68,11 @@ def figure(
     seed: Annotated[int | None, typer.Option(min=0, help="For samples and t-SNE.", show_default="0")] = None,
     scores: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Columns of the curves, such as 'loss/*'; may be repeated."),
+        typer.Option(
+            metavar="NAME",
+            help="Columns of the curves, such as 'loss/*' or 'health/*'; may be repeated.",
+            show_default="all but health/*",
+        ),
     ] = None,
     results: options.Results = None,
     step: Annotated[int | None, typer.Option(min=0, help="Which checkpoint.", show_default="the newest")] = None,

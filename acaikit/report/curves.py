@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from acaikit.errors import UserError
 from acaikit.report.charts import chart, log_or_linear, look, name_ends
+from acaikit.report.tables import HEALTH
 
 Table = Mapping[str, NDArray[np.float64]]
 
@@ -43,7 +44,7 @@ def curves(
     title, notes : str, sequence of str
         The heading, and paragraphs below the figure.
     scores : sequence of str
-        Which columns, by name or with a wildcard: ``loss/*``; all that were ever measured, if empty.
+        Which columns, by name or with a wildcard: ``loss/*``; if empty, all that were ever measured but ``health/*``.
     remarks : mapping of str to str
         By column: a paragraph ahead of the notes where the column is drawn.
 
@@ -59,7 +60,8 @@ def curves(
             raise UserError(f"{name} has no rows of metrics yet: the first is written at Experiment.evaluate_every")
     known = dict.fromkeys(column for table in tables.values() for column in table if column not in ("step", "samples"))
     measured = [c for c in known if any(np.isfinite(table[c]).any() for table in tables.values() if c in table)]
-    columns = [c for c in measured if not scores or any(fnmatchcase(c, wanted) for wanted in scores)]
+    unasked = [column for column in measured if not column.startswith(HEALTH)]
+    columns = [c for c in measured if any(fnmatchcase(c, wanted) for wanted in scores)] if scores else unasked
     if missing := [w for w in scores if not any(fnmatchcase(c, w) for c in measured)]:
         raise UserError(f"no run has measured {' or '.join(missing)}; there are: {', '.join(measured) or 'none'}")
     if not columns:

@@ -15,6 +15,7 @@ from acaikit.errors import UserError
 from acaikit.registry import unknown
 from acaikit.report.measured import MEASURED_ON, REPORTED, Group, RunResults, Value
 from acaikit.report.paper import SCORES, Published, departures, published
+from acaikit.report.tables import HEALTH
 
 
 @dataclass(frozen=True)
@@ -186,9 +187,10 @@ def tabulate(groups: Sequence[Group], patterns: Sequence[str] = (), paper: bool 
 def plain(known: Iterable[str]) -> list[str]:
     """Return the scores that are single numbers, sorted; those of a table, ``evaluator/ROW/COLUMN``, if there are none.
 
-    A scorecard alone has a hundred numbers: nobody wants them all unasked.
+    A scorecard alone has a hundred numbers: nobody wants them all unasked. Signs of health are shown where asked for.
     """
-    return sorted(score for score in known if score.count("/") == 1) or sorted(known)
+    scores = sorted(score for score in known if not score.startswith(HEALTH))
+    return [score for score in scores if score.count("/") == 1] or scores
 
 
 def _chosen(known: set[str], patterns: Sequence[str]) -> list[str]:

@@ -16,18 +16,23 @@ from acaikit.types import Scores
 
 LAST = 20
 """A run's score is the median of its last 20 values (paper, section 4)."""
+LOSSES, HEALTH = "loss/", "health/"
+"""How columns of a metrics table begin that are no scores: what is minimised, and signs of how well training goes."""
 ACROSS = 5
 """Columns of a table at most: a terminal of 80 characters has no room for more."""
 
 
-def reported(metrics: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Scores]:
+def reported(
+    metrics: Mapping[str, np.ndarray[Any, Any]], aside: tuple[str, ...] = (LOSSES, HEALTH)
+) -> dict[str, Scores]:
     """Return each score's last value and the median of its last 20, from a metrics table.
 
-    ``n`` is the number of values behind the median: a score can be undefined (NaN) for a while, or always.
+    ``n`` is the number of values behind the median: a score can be undefined (NaN) for a while, or always. Columns that
+    begin with one of `aside` are left out.
     """
     result: dict[str, Scores] = {}
     for name, column in metrics.items():
-        if "/" in name and not name.startswith("loss/") and len(column):
+        if "/" in name and not name.startswith(aside) and len(column):
             defined = column[-LAST:][~np.isnan(column[-LAST:])]
             median = float(np.median(defined)) if len(defined) else math.nan
             result[name] = {"last": float(column[-1]), "median": median, "n": len(defined)}

@@ -17,6 +17,7 @@ from acaikit.errors import RunError, UserError
 from acaikit.registry import unknown
 from acaikit.report.measured import Group, RunResults, Value
 from acaikit.report.results import plain
+from acaikit.report.tables import HEALTH
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -141,7 +142,7 @@ def compare(a: Sequence[Group], b: Sequence[Group], patterns: Sequence[str] = ()
     chosen = {name for pattern in patterns for name in fitting(known, pattern)} or set(plain(known))
     if not patterns and len(chosen) < len(known):
         both = set.intersection(*({s for pair in pairs_of_runs for s in pair[side].values} for side in (0, 1)))
-        kinds = sorted({score.partition("/")[0] for score in both - chosen})
+        kinds = sorted({score.partition("/")[0] for score in both - chosen if not score.startswith(HEALTH)})
         if kinds:
             how = " ".join(f"--score '{kind}/*'" for kind in kinds)
             notes.append(f"tables of numbers are left out; to see them: {how}")

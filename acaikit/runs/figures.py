@@ -156,7 +156,7 @@ def curves(runs: Runs, file: Path, *, scores: Sequence[str] = ()) -> None:
     runs, file
         As for `strips`.
     scores : sequence of str
-        Which columns, by name or with a wildcard; all, if empty.
+        Which columns, by name or with a wildcard; all but ``health/*``, if empty.
     """
     tables = []
     for run in runs:

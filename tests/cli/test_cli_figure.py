@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from acaikit.artifacts.evaluations import protocol_hash, write_evaluation
+from acaikit.artifacts.metrics import Metrics
 from acaikit.runs.opened import open_run
 
 KINDS = ("strips", "interpolation", "samples", "reconstruction", "latents", "curves", "scorecard")
@@ -167,6 +168,16 @@ def test_losses_in_different_units_are_marked(acaikit, finished: Path, tiny: lis
         assert any("own likelihood" in word and "finished MSE, nats Bernoulli" in word for word in told) == marked
     acaikit("figure", "curves", "nats", "-o", "a.svg", "-q")
     assert "loss/reconstruction" in words("a.svg")
+
+
+def test_signs_of_health_are_drawn_where_asked_for(acaikit, finished: Path) -> None:
+    Metrics(finished / "metrics", open_run(finished).info["run_id"]).append(4, {"samples": 256, "health/x/y": 1.0})
+    acaikit("figure", "curves", finished, "-o", "a.svg", "-q")
+    assert "loss/reconstruction" in (shown := words("a.svg"))
+    assert not any(word.startswith("health/") for word in shown)
+    acaikit("figure", "curves", finished, "--scores", "health/x/*", "-o", "a.svg", "-q")
+    assert "health/x/y" in (shown := words("a.svg"))
+    assert "loss/reconstruction" not in shown
 
 
 def test_a_figure_that_cannot_be_written_costs_nothing(acaikit, finished: Path, monkeypatch) -> None:

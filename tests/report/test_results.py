@@ -198,6 +198,12 @@ def test_which_columns() -> None:
         names("prob/accuracy")
     others = group(run(0, {"reconstruction/mse": 1.0, "b/c": 2.0}))
     assert [c.score for c in tabulate([others]).columns] == ["b/c", "reconstruction/mse"]
+    signs = group(run(0, {"b/c": 2.0, "health/latent_scale": 1.0, "health/ACAI/critic_spread": 0.5}))
+    assert [c.score for c in tabulate([signs]).columns] == ["b/c"]
+    assert [c.score for c in tabulate([signs], ["health/*"]).columns] == [
+        "health/ACAI/critic_spread",
+        "health/latent_scale",
+    ]
     assert not tabulate([group(run(0, {}))]).columns
 
 

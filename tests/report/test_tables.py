@@ -20,6 +20,7 @@ def metrics(rows: int) -> dict[str, np.ndarray]:
         "step": np.arange(rows),
         "samples": np.arange(rows) * 64.0,
         "loss/reconstruction": rng.uniform(size=rows),
+        "health/latent_scale": rng.uniform(size=rows),
         "probe/accuracy": rng.uniform(size=rows),
         "factor/mean_distance": every_other,
         "factor/smoothness_strict": np.full(rows, NAN),
@@ -39,6 +40,13 @@ def test_a_score_is_the_median_of_its_last_twenty_values(rows: int) -> None:
         assert row == pytest.approx({"last": values[-1], "median": middle, "n": count}, nan_ok=True)
 
 
+def test_signs_of_health_are_reported_where_only_losses_stand_aside() -> None:
+    table = metrics(3)
+    found = reported(table, aside=("loss/",))
+    assert list(found) == ["health/latent_scale", *reported(table)]
+    assert found["health/latent_scale"]["median"] == sorted(table["health/latent_scale"])[1]
+
+
 def test_nothing_measured() -> None:
     assert reported({"step": np.empty(0, np.int64), "probe/accuracy": np.empty(0)}) == {}
     assert "Scores" in text(scores_table({"step": np.empty(0, np.int64)}))
@@ -52,7 +60,7 @@ def text(table: Table) -> str:
 
 def test_scores_table() -> None:
     few, many = np.array([1.0, 3.0, 2.5]), np.linspace(0, 1, 101)
-    shown = text(scores_table({"probe/accuracy": few, "factor/mean_distance": many, "loss/x": few}))
+    shown = text(scores_table({"probe/accuracy": few, "factor/mean_distance": many, "loss/x": few, "health/x": few}))
     row = {
         line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:4]]
         for line in shown.splitlines()

@@ -135,3 +135,14 @@ def test_which_scores() -> None:
     assert [s.score for s in compare([a], [a], ["kmeans/*"]).scores] == ["kmeans/accuracy", "kmeans/nmi"]
     with pytest.raises(UserError, match="did you mean probe/accuracy"):
         compare([a], [a], ["kmeans/*", "prob/accuracy"])
+
+
+def test_signs_of_health_are_compared_where_asked_for() -> None:
+    values = {"probe/accuracy": 1.0, "health/latent_scale": 2.0, "scorecard/a/b": 3.0}
+    a = side("mnist_acai_256", {0: values})
+    unasked = compare([a], [a])
+    assert [s.score for s in unasked.scores] == ["probe/accuracy"]
+    assert [note for note in unasked.notes if "--score" in note] == [
+        "tables of numbers are left out; to see them: --score 'scorecard/*'"
+    ]
+    assert [s.score for s in compare([a], [a], ["health/*"]).scores] == ["health/latent_scale"]
