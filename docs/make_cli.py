@@ -19,8 +19,10 @@ WIDTH = 88
 HEAD = """\
 # Commands
 
-Exit codes: 0 done, 2 a mistake in what was asked for (one message says which), 130 and 143 stopped by Ctrl-C and
-SIGTERM, 1 anything else. `acaikit --install-completion` makes the shell complete commands, recipes and parts.
+Exit codes: 0 done, also where `--max-time` ended it; 2 a mistake in what was asked for (one message says which);
+3 training diverged; 129, 130 and 143 stopped by SIGHUP, Ctrl-C and SIGTERM; 1 anything else, such as a run that could
+not be saved. A training run saves at SIGUSR1 and goes on. `acaikit --install-completion` makes the shell complete
+commands, recipes and parts.
 """
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from acaikit import __version__
-from acaikit.cli import check, compare, config, data, evaluate, figure, listing, plugin, run, show, table
+from acaikit.cli import check, compare, config, data, evaluate, figure, listing, plugin, run, show, table, verify
 from acaikit.cli.terminal import Commands, fail, out, say, showing_notes
 from acaikit.errors import UserError
 
@@ -42,6 +42,7 @@ def common(
 run.register(app)
 evaluate.register(app)
 show.register(app)
+verify.register(app)
 listing.register(app)
 table.register(app)
 compare.register(app)

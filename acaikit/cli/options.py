@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -21,6 +21,21 @@ class DeviceName(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+
+
+class OnNan(StrEnum):
+    """What to do where training diverges."""
+
+    stop = "stop"
+    skip = "skip"
+    rewind = "rewind"
+
+
+class OnSaveError(StrEnum):
+    """What to do where something can't be saved."""
+
+    go_on = "continue"
+    stop = "stop"
 
 
 Recipe = Annotated[
@@ -64,6 +79,19 @@ Device = Annotated[DeviceName, typer.Option(help="Where to compute; auto takes a
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's own choice")]
 MaxTime = Annotated[
     str | None, typer.Option(metavar="TIME", help="Stop in good order after this time, such as 45s, 30m or 2h.")
+]
+OnNanOption = Annotated[
+    OnNan | None,
+    typer.Option(
+        "--on-nan",
+        help="Where a loss or gradient is NaN or inf: stop the run, skip the update, or rewind to the last checkpoint "
+        "and go on with other draws.",
+        show_default="what the run did so far; stop in a new one",
+    ),
+]
+OnSaveErrorOption = Annotated[
+    OnSaveError,
+    typer.Option("--on-save-error", help="Where a checkpoint or the metrics can't be written."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Results = Annotated[
@@ -120,14 +148,27 @@ def pick(device: DeviceName, run_dir: Path | None = None) -> str:
     import torch
 
     from acaikit.artifacts.rundir import RunDir
+    from acaikit.runs.provenance import run_info
 
     if run_dir is not None and device is DeviceName.auto and RunDir(run_dir).exists():
-        device = DeviceName(RunDir(run_dir).read_run()["fingerprint"]["device"])
-
+        then = run_info(RunDir(run_dir))["fingerprint"].get("device")
+        device = DeviceName(then) if then in set(DeviceName) else device
     available = torch.cuda.is_available()
     if device is DeviceName.cuda and not available:
         raise UserError("--device cuda: torch sees no GPU here; use --device cpu, or install a CUDA build of torch")
     return "cuda" if available and device is not DeviceName.cpu else "cpu"
+
+
+class Trouble(TypedDict):
+    """What `open_session` is told of how to meet trouble."""
+
+    on_nan: str | None
+    stop_unsaved: bool
+
+
+def trouble(on_nan: OnNan | None, on_save_error: OnSaveError) -> Trouble:
+    """Return what --on-nan and --on-save-error say."""
+    return {"on_nan": on_nan and on_nan.value, "stop_unsaved": on_save_error is OnSaveError.stop}
 
 
 def seconds(max_time: str | None) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +9,17 @@ import typer
 from rich.console import Console
 
 from acaikit.cli import options
-from acaikit.cli.terminal import out, print_json, say
+from acaikit.cli.lasting import lasting_output
+from acaikit.cli.terminal import fail, out, print_json, say
 
 if TYPE_CHECKING:
+    from acaikit.divergence import Diverged
     from acaikit.runs.session import Session
     from acaikit.runs.stopping import Stopper
+
+
+DIVERGED = 3
+"""The exit code of a run that diverged."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +41,8 @@ def run(
     device: options.Device = options.DeviceName.auto,
     threads: options.Threads = None,
     max_time: options.MaxTime = None,
+    on_nan: options.OnNanOption = None,
+    on_save_error: options.OnSaveErrorOption = options.OnSaveError.go_on,
     quiet: options.Quiet = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and build everything, train nothing.")] = False,
     as_json: options.AsJson = False,
@@ -66,10 +73,16 @@ def run(
         if not as_json:
             say(f"nothing was trained; without --dry-run this runs in {path} on {chosen}", out)
         return
-    limit = Stopper(options.seconds(max_time))
-    # Only once training begins does Ctrl-C ask for a stop in good order: a download is to end at once.
-    with open_session(path, config=config, overrides=bindings, device=chosen, say=say) as session, limit as stopper:
-        _train(session, stopper, options.Given(data_dir, device, threads), quiet, as_json)
+    limit = options.seconds(max_time)
+    given = options.Given(data_dir, device, threads)
+    trouble = options.trouble(on_nan, on_save_error)
+    with (
+        lasting_output(),
+        open_session(path, config=config, overrides=bindings, device=chosen, say=say, warn=_warn, **trouble) as session,
+        # Only once training begins does Ctrl-C ask for a stop in good order: a download is to end at once.
+        Stopper(limit, session.save_soon) as stopper,
+    ):
+        _train(session, stopper, given, quiet, as_json)
 
 
 def resume(
@@ -79,6 +92,8 @@ def resume(
     device: options.Device = options.DeviceName.auto,
     threads: options.Threads = None,
     max_time: options.MaxTime = None,
+    on_nan: options.OnNanOption = None,
+    on_save_error: options.OnSaveErrorOption = options.OnSaveError.go_on,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -87,16 +102,30 @@ def resume(
     from acaikit.runs.stopping import Stopper
 
     options.apply(data_dir, threads, quiet=quiet)
-    limit = Stopper(options.seconds(max_time))
-    with open_session(run_dir, device=options.pick(device, run_dir), say=say) as session, limit as stopper:
+    limit = options.seconds(max_time)
+    given = options.Given(data_dir, device, threads)
+    trouble = options.trouble(on_nan, on_save_error)
+    with (
+        lasting_output(),
+        open_session(run_dir, device=options.pick(device, run_dir), say=say, warn=_warn, **trouble) as session,
+        Stopper(limit, session.save_soon) as stopper,
+    ):
         if samples is not None:
             session.extend(samples)
-        _train(session, stopper, options.Given(data_dir, device, threads), quiet, as_json)
+        _train(session, stopper, given, quiet, as_json)
+
+
+def _warn(line: str) -> None:
+    from acaikit.progress import console
+
+    say(line, console)
 
 
 def _train(session: Session, stopper: Stopper, given: options.Given, quiet: bool, as_json: bool) -> None:
+    from acaikit.divergence import Diverged
     from acaikit.report.progress import Reporter
     from acaikit.runs.session import State
+    from acaikit.runs.stopping import Interrupted
 
     trainer, path = session.trainer, session.directory.path
     console = Console(quiet=quiet or as_json)
@@ -109,8 +138,17 @@ def _train(session: Session, stopper: Stopper, given: options.Given, quiet: bool
         say(f"continuing {path} from {trainer.samples:,} samples", console)
     else:
         say(f"training in {path} on {trainer.device}, seed {trainer.experiment.seed}", console)
-    with Reporter(console, trainer) as reporter:
-        session.train([reporter], stopper)
+    try:
+        with Reporter(console, trainer) as reporter:
+            session.train([reporter], stopper)
+    except Diverged as found:
+        _tell_divergence(session, found, given)
+        if as_json:
+            print_json(_summary(session, [], found))
+        raise typer.Exit(DIVERGED) from None
+    except Interrupted as interrupted:
+        say(f"interrupted; what was saved before stands, continue with: {again}")
+        raise typer.Exit(128 + interrupted.signal) from None
     if trainer.finished:
         _conclude(session, console, given, as_json)
         if not session.saved:
@@ -120,8 +158,22 @@ def _train(session: Session, stopper: Stopper, given: options.Given, quiet: bool
     say(f"stopped at {trainer.samples:,} of {trainer.budget:,} samples, {saved}; continue with: {again}", console)
     if as_json:
         print_json(_summary(session, []))
+    if session.given_up or not session.saved:
+        raise typer.Exit(1)
     if stopper.signal is not None:
-        raise typer.Exit(130 if stopper.signal == signal.SIGINT else 143)
+        raise typer.Exit(128 + stopper.signal)
+
+
+def _tell_divergence(session: Session, found: Diverged, given: options.Given) -> None:
+    path, step = session.directory.path, session.saver.saved_step
+    stands = "no checkpoint had been saved yet" if step < 0 else f"the checkpoint of step {step} stands"
+    fail(f"{found}; {stands}. To try:")
+    means = {"skip": "leave out such updates", "rewind": "go back and on with other draws"}
+    for way, meaning in means.items():
+        if way != session.trainer.on_nan:
+            say(f"  {given.command('resume', path, '--on-nan', way)}  # {meaning}")
+    smaller = session.trainer.experiment.learning_rate / 10
+    say(f"or a new run with a smaller learning rate: --set Experiment.learning_rate={smaller:g}")
 
 
 def _conclude(session: Session, console: Console, given: options.Given, as_json: bool) -> None:
@@ -163,7 +215,7 @@ def _pictures(session: Session) -> list[Path]:
         return []
 
 
-def _summary(session: Session, files: list[Path]) -> dict[str, object]:
+def _summary(session: Session, files: list[Path], found: Diverged | None = None) -> dict[str, object]:
     from acaikit.report.tables import reported
 
     trainer = session.trainer
@@ -172,7 +224,8 @@ def _summary(session: Session, files: list[Path]) -> dict[str, object]:
         "step": trainer.steps,
         "samples": trainer.samples,
         "budget": trainer.budget,
-        "finished": trainer.finished,
+        "finished": trainer.finished and found is None,
+        "diverged": found and {"step": found.step, "terms": found.terms, "tensors": found.tensors},
         "scores": reported(session.metrics.read()),
         "figures": [str(file) for file in files],
     }

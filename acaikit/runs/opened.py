@@ -6,12 +6,14 @@ import os
 import warnings
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.faults import BrokenFile
+from acaikit.artifacts.h5file import faults_of
 from acaikit.artifacts.metrics import read_metrics
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import build
@@ -20,7 +22,8 @@ from acaikit.evaluators.base import Trained
 from acaikit.experiment import Experiment
 from acaikit.model import Autoencoder
 from acaikit.probe import Probe
-from acaikit.runs.provenance import began_with, changed_versions
+from acaikit.runs.fit import check_fit
+from acaikit.runs.provenance import began_with, changed_versions, run_info
 
 
 class OpenRun:
@@ -44,7 +47,7 @@ class OpenRun:
 
     def __init__(self, path: Path, step: int | None = None, device: torch.device | str = "cpu") -> None:
         self.path, self.directory, self.device = path, RunDir(path), torch.device(device)
-        self.info: dict[str, Any] = self.directory.read_run()
+        self.info: dict[str, Any] = run_info(self.directory)
         config = began_with(path, self.info)
         for line in changed_versions(self.info):
             warnings.warn(f"{path}: {line}", Note, stacklevel=3)
@@ -53,19 +56,22 @@ class OpenRun:
         self.checkpoints = Checkpoints(self.directory.checkpoints, self.info["run_id"])
         self.notes: list[str] = []
         self.step, self._state = self._load(step)
-        self.samples: int = self._state["samples"]
-        self.budget: int = self._state["budget"]
+        self.samples, self.budget = (_number(self._state, name, self._checkpoint) for name in ("samples", "budget"))
 
     def _load(self, step: int | None) -> tuple[int, dict[str, Any]]:
         if step is None:
             latest = self.checkpoints.latest(report=self.notes.append)
             if latest is None:
                 raise RunError("\n".join([f"{self.path} has no checkpoint yet that can be read", *self.notes]))
-            return latest[0], cast("dict[str, Any]", latest[1])
+            return latest
         if step not in self.checkpoints.steps():
             have = ", ".join(map(str, self.checkpoints.steps())) or "none"
             raise RunError(f"{self.path} has no checkpoint of step {step}; those kept: {have}")
-        return step, cast("dict[str, Any]", self.checkpoints.load(step))
+        return step, self.checkpoints.load(step)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.checkpoints.path(self.step)
 
     @property
     def finished(self) -> bool:
@@ -74,10 +80,12 @@ class OpenRun:
 
     @cached_property
     def _modules(self) -> tuple[Autoencoder, Probe | None]:
+        check_fit(self.experiment, self._state, self._checkpoint)
         model, probe = self.experiment.build()
-        model.load_state_dict(self._state["model"])
-        if probe is not None:
-            probe.load_state_dict(self._state["probe"])
+        with faults_of(self._checkpoint):
+            model.load_state_dict(self._state["model"])
+            if probe is not None:
+                probe.load_state_dict(self._state["probe"])
         for module in (model, probe):
             if module is not None:
                 # The layout that it was trained in: another one would change the last bits.
@@ -104,6 +112,13 @@ class OpenRun:
         return read_metrics(self.directory.metrics)
 
 
+def _number(state: Any, name: str, path: Path) -> int:
+    value = state.get(name) if isinstance(state, dict) else None
+    if type(value) is not int:
+        raise BrokenFile(f"{path} is broken: it doesn't say the {name}")
+    return value
+
+
 def open_run(path: str | os.PathLike[str], step: int | None = None, device: torch.device | str = "cpu") -> OpenRun:
     """Open a run directory for reading; safe while the run is training.
 
@@ -124,6 +139,7 @@ def open_run(path: str | os.PathLike[str], step: int | None = None, device: torc
     Raises
     ------
     RunError
-        If it is no run, has no such checkpoint, or began with a plugin that is not installed.
+        If it is no run, has no such checkpoint, began with a plugin that is not installed, or a file of it is broken.
+        `OpenRun.model` raises it where the checkpoint doesn't fit the model that the config describes.
     """
     return OpenRun(Path(path), step, device)

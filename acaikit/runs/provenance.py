@@ -16,28 +16,21 @@ from typing import Any
 import torch
 
 from acaikit import registry
+from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.faults import BrokenFile
+from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config, read_resolved
 from acaikit.config.resolve import names
 from acaikit.data.base import Dataset
 from acaikit.errors import RunError
+from acaikit.runs.fingerprint import fingerprint
 
+_NEEDED = {"run_id": str, "resolved": str, "fingerprint": dict, "plugins": dict}
 LIBRARIES = ("acaikit", "torch", "numpy", "h5py", "gin-config")
 
 
 class AbsentPlugin(RunError):
     """A run began with a plugin that is not here, or doesn't count."""
-
-
-def fingerprint(device: torch.device) -> dict[str, Any]:
-    """Return what a resumed run's bits depend on beside its checkpoint: machine, torch, threads."""
-    return {
-        "torch": version("torch"),
-        "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "onednn": bool(torch.backends.mkldnn.enabled),
-        "threads": torch.get_num_threads(),
-    }
 
 
 def describe(
@@ -58,6 +51,36 @@ def describe(
         "data": dict(data),
         "fingerprint": fingerprint(device),
     }
+
+
+def run_info(directory: RunDir) -> dict[str, Any]:
+    """Return what ``run.h5`` says, which holds at least what a session and a reader need.
+
+    Raises
+    ------
+    BrokenFile
+        It is damaged; the message says what else is still there.
+    RunError
+        There is no run, or it needs a newer acaikit.
+    """
+    try:
+        info = directory.read_run()
+        for name, kind in _NEEDED.items():
+            if not isinstance(info.get(name), kind):
+                raise BrokenFile(f"{directory.run_file} is broken: it doesn't say the run's {name}")
+    except BrokenFile as fault:
+        steps = Checkpoints(directory.checkpoints, "").steps()
+        newest = f" (the newest of step {steps[-1]})" if steps else ""
+        there = {"metrics": directory.metrics, "evaluations": directory.eval, "pictures": directory.figures}
+        counted = "".join(
+            f", {len([*folder.glob('[!.]*')]) if folder.is_dir() else 0} files of {what}"
+            for what, folder in there.items()
+        )
+        raise BrokenFile(
+            f"{fault}; without it the run can't go on: put a copy of it back. Still there, for h5py to read: "
+            f"{len(steps)} checkpoints{newest}{counted}"
+        ) from fault
+    return info
 
 
 def data_protocol(dataset: Dataset, digests: Mapping[str, str]) -> dict[str, Any]:

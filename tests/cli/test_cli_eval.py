@@ -129,7 +129,8 @@ def test_results_in_another_folder(acaikit, finished) -> None:
 
 
 def test_what_cannot_be_measured_costs_nothing_else(acaikit, tiny) -> None:
-    acaikit("run", "quickstart", *tiny, "--set", "Experiment.learning_rate=1e18", "--dir", "r", "--quiet")
+    one_step = ("--set", "Experiment.batch_size=256", "--set", "Experiment.learning_rate=1e18")
+    acaikit("run", "quickstart", *tiny, *one_step, "--dir", "r", "--quiet")
     ran = acaikit("eval", "r", "--linear-probe", "--reconstruction", "--json", code=2)
     assert "linear_probe can't be measured: the codes of" in ran.err
     assert told(ran)["scores"].keys() == {"reconstruction"}

@@ -33,6 +33,7 @@ def test_the_commands() -> None:
         "run",
         "show",
         "table",
+        "verify",
     ]
 
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import acaikit as package
+from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.engine import Trainer
 
 
@@ -113,7 +116,7 @@ def test_max_time_stops_in_good_order(acaikit, tiny, finished) -> None:
     assert the_same(Path("r"), finished)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_stops_in_good_order_with_its_exit_code(
     acaikit, tiny, finished, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
@@ -130,6 +133,90 @@ def test_a_signal_stops_in_good_order_with_its_exit_code(
     assert "stopped at 64 of 256 samples, saved" in ran.out
     acaikit("resume", "r", "--quiet")
     assert the_same(Path("r"), finished)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_stops_at_once(acaikit, tiny, monkeypatch, number: int, code: int) -> None:
+    step = Trainer.step
+
+    def interrupted(trainer: Trainer) -> object:
+        if trainer.steps == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "r", code=code)
+    assert "interrupted; what was saved before stands, continue with: acaikit resume r" in ran.err
+    assert package.open_run("r").step == 2
+
+
+def test_a_signal_saves_and_training_goes_on(acaikit, tiny, monkeypatch) -> None:
+    step = Trainer.step
+
+    def asked(trainer: Trainer) -> object:
+        if trainer.steps == 2:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", asked)
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "r")
+    assert "saved on request at step 3, 192 of 256 samples\n" in ran.err
+    assert "256/256" in ran.out
+
+
+@pytest.fixture
+def diverging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the weights be NaN in the last step."""
+    step = Trainer.step
+
+    def poisoned(trainer: Trainer) -> object:
+        if trainer.steps == 3:
+            next(iter(trainer.model.parameters())).data.fill_(float("nan"))
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", poisoned)
+
+
+def test_a_run_that_diverges(acaikit, tiny, diverging) -> None:
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "r", "--threads", 1, "--json", code=3)
+    for said in (
+        "error: training diverged in step 4: ",
+        "the checkpoint of step 2 stands",
+        "  acaikit resume r --on-nan skip --threads 1  # ",
+        "  acaikit resume r --on-nan rewind --threads 1  # ",
+        "a smaller learning rate: --set Experiment.learning_rate=0.0001",
+    ):
+        assert said in ran.err
+    told = json.loads(ran.out)
+    assert (told["finished"], told["diverged"]["step"]) == (False, 4)
+    assert "reconstruction" in told["diverged"]["terms"]
+    assert any(name.startswith("encoder.") for name in told["diverged"]["tensors"])
+    # What was asked for is remembered; these weights stay what they are, whatever is drawn.
+    ran = acaikit("resume", "r", "--on-nan", "rewind", code=3)
+    assert ran.err.count("going back to step 2") == 3
+    assert "--on-nan skip" in ran.err and "--on-nan rewind" not in ran.err
+
+
+@pytest.mark.parametrize(("way", "step"), [("continue", 4), ("stop", 2)])
+def test_a_run_that_can_not_be_saved(acaikit, tiny, monkeypatch, way: str, step: int) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "r", "--on-save-error", way, "--json", code=1)
+    assert json.loads(ran.out)["step"] == step
+    assert ran.err.count("No space left on device") == 1
+
+
+def test_output_that_nobody_reads_loses_nothing(acaikit, tiny, monkeypatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        monkeypatch.setattr(sys, "stderr", closed)
+        acaikit("run", "quickstart", *tiny, "--dir", "r")
+    assert package.open_run("r").finished
 
 
 @pytest.mark.parametrize("time", ["", "5x", "-1", "1h 30m", "abc", "nan", "1e3"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import torch
 
 import acaikit
 from acaikit.artifacts.rundir import RunDir
-from acaikit.config import Config
+from acaikit.config import Config, build
 from acaikit.engine import Trainer
 from acaikit.errors import ConfigError, RunError
 from acaikit.registry import installed
+from acaikit.runs import fit
+from acaikit.runs.fit import check_fit
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session, open_session
 
@@ -140,3 +143,76 @@ def test_a_part_that_is_not_installed(
     monkeypatch.setattr("acaikit.registry.installed", lambda: fewer)
     with pytest.raises(ConfigError, match=r"ACAI"):
         open_run(tmp_path / "run")
+
+
+def rewritten(path: Path, **info: object) -> None:
+    """Let run.h5 say something else."""
+    directory = RunDir(path)
+    said = {**directory.read_run(), **info}
+    directory.run_file.unlink()
+    directory.write_run(said)
+
+
+@pytest.mark.parametrize("model", ["baseline", "dropout", "denoising", "vae", "aae", "vqvae", "acai"])
+def test_every_model_is_compared_before_it_takes_memory(
+    tmp_path: Path, recipe: Recipe, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(build(recipe(model)))
+    state = trainer.state_dict()
+    check_fit(trainer.experiment, state, tmp_path)
+    built: list[torch.device] = []
+    monkeypatch.setattr(
+        fit, "_differences", lambda name, module, _: built.append(next(module.parameters()).device) or []
+    )
+    check_fit(trainer.experiment, state, tmp_path)
+    assert built == [torch.device("meta")] * (1 + (trainer.probe is not None))
+
+
+def test_a_model_larger_than_its_checkpoint_is_never_built(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    train(tmp_path / "run", recipe("acai"), steps=4)
+    giant = open_run(tmp_path / "run").config.replace("ConvEncoder.depth = 4", "ConvEncoder.depth = 1000000")
+    assert "1000000" in giant
+    rewritten(tmp_path / "run", resolved=giant)
+    with pytest.raises(RunError, match=r"isn't a checkpoint of the model .* more$"):
+        _ = open_run(tmp_path / "run").model
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: state["model"].pop(next(iter(state["model"]))), "not in it, but"),
+        (lambda state: state["model"].update(new=torch.ones(1)), "not in the model"),
+        (lambda state: state.update(model=3), "holds no model"),
+        (lambda state: state["model"].update({next(iter(state["model"])): 3}), "no tensor"),
+        (lambda state: state.pop("samples"), "doesn't say the samples"),
+        (lambda state: state.update(budget="many"), "doesn't say the budget"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit(
+    tmp_path: Path, recipe: Recipe, train: Train, change: Callable[[dict[str, object]], object], said: str
+) -> None:
+    train(tmp_path / "run", recipe(), steps=4)
+    checkpoints = open_run(tmp_path / "run").checkpoints
+    state = checkpoints.load(4)
+    change(state)
+    checkpoints.save(4, state)
+    with pytest.raises(RunError, match=said):
+        _ = open_run(tmp_path / "run").model
+
+
+@pytest.mark.parametrize("line", ["import os", "include '/etc/passwd'", "from os import path"])
+def test_a_config_of_a_run_brings_in_nothing(tmp_path: Path, recipe: Recipe, train: Train, line: str) -> None:
+    train(tmp_path / "run", recipe(), steps=4)
+    rewritten(tmp_path / "run", resolved=f"{line}\n{open_run(tmp_path / 'run').config}")
+    with pytest.raises(ConfigError, match=r"run\.h5:1"):
+        open_run(tmp_path / "run")
+
+
+def test_a_dataset_of_a_run_is_not_opened_with_it(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    train(tmp_path / "run", recipe(), steps=4)
+    os.mkfifo(tmp_path / "x.h5")
+    config = re.sub(r"(?m)^.*Lines.*$", "", open_run(tmp_path / "run").config)
+    lines = ["Experiment.dataset = @Arrays()", f"Arrays.path = '{tmp_path / 'x.h5'}'"]
+    rewritten(tmp_path / "run", resolved="\n".join([config, *lines]))
+    run = open_run(tmp_path / "run")  # reading the FIFO would wait for ever
+    assert type(run.experiment.dataset).__name__ == "Arrays"

@@ -3,27 +3,25 @@ from __future__ import annotations
 import errno
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from acaikit.artifacts import metrics
 from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.lock import RunLock
 from acaikit.artifacts.metrics import read_metrics
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config
-from acaikit.data.base import Split
-from acaikit.data.mnist import MNIST
-from acaikit.data.prepared import Notes, Prepared
+from acaikit.divergence import Diverged
 from acaikit.engine import Trainer
 from acaikit.errors import RunError, UserError
-from acaikit.runs import evaluation
-from acaikit.runs import session as module
+from acaikit.runs import evaluation, saving, training
 from acaikit.runs.opened import open_run
 from acaikit.runs.provenance import check_data
 from acaikit.runs.session import Session, State, check, open_session
@@ -47,11 +45,11 @@ def test_a_new_run(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     info = RunDir(path).read_run()
     assert info["resolved"] == config.resolved
     assert (info["seed"], info["overrides"]) == (3, ["Experiment.seed = 3"])
-    metrics = read_metrics(RunDir(path).metrics)
-    assert metrics["step"].tolist() == [4, 8, 12]
-    assert metrics["samples"].tolist() == [24, 48, 72]
-    assert {"loss/reconstruction", "loss/ACAI", "loss/ACAI/critic", "loss/probe"} < set(metrics)
-    assert {"factor/mean_distance", "probe/accuracy", "reconstruction/mse"} < set(metrics)
+    table = read_metrics(RunDir(path).metrics)
+    assert table["step"].tolist() == [4, 8, 12]
+    assert table["samples"].tolist() == [24, 48, 72]
+    assert {"loss/reconstruction", "loss/ACAI", "loss/ACAI/critic", "loss/probe"} < set(table)
+    assert {"factor/mean_distance", "probe/accuracy", "reconstruction/mse", "health/latent_scale"} < set(table)
     assert steps_of(path) == [4, 8, 12]
 
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.name != ".lock"}
@@ -69,23 +67,6 @@ def test_a_run_stopped_twice_ends_in_the_same_bits(
     session = train(tmp_path / "halting", steps=6)
     assert (session.state, session.trainer.steps) == (State.UNFINISHED, 9)
     train(tmp_path / "halting", recipe(model))
-    assert bits(tmp_path / "halting") == bits(tmp_path / "straight")
-
-
-def test_an_epoch_goes_on_where_it_stopped(
-    tmp_path: Path, recipe_file: Path, recipe: Recipe, train: Train, bits: Bits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe_file.write_text(re.sub(r"(?m)^Lines.*\n", "", recipe_file.read_text()))
-    digits = Split(
-        torch.randint(0, 256, (20, 1, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8),
-        torch.arange(20) % 10,
-    )
-    prepared = Prepared(tmp_path, {"train": digits, "test": digits}, Notes(""), {"train": "its hash"})
-    monkeypatch.setattr(MNIST, "prepared", prepared)
-    config = recipe("baseline", "Experiment.dataset = @MNIST()", "Experiment.evaluators = [@ProbeAccuracy()]")
-    train(tmp_path / "straight", config)
-    for _ in range(3):
-        train(tmp_path / "halting", config, steps=4)
     assert bits(tmp_path / "halting") == bits(tmp_path / "straight")
 
 
@@ -179,13 +160,8 @@ def test_only_a_run_can_be_resumed(tmp_path: Path) -> None:
 def test_a_run_has_one_process(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     path = tmp_path / "run"
     train(path, recipe(), steps=1)
-    hold = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]):\n    print(flush=True)\n    sys.stdin.read()"
-    command = [sys.executable, "-c", hold, str(RunDir(path).lock_file)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        other.stdout.readline()
-        with pytest.raises(RunError, match="is being trained by another process"):
-            train(path)
-        other.stdin.close()
+    with RunLock(RunDir(path).lock_file), pytest.raises(RunError, match=rf"is being trained by process {os.getpid()} "):
+        train(path)
     assert train(path).trainer.finished
 
 
@@ -200,16 +176,15 @@ def test_a_full_disk_costs_no_more_than_the_last_steps(
     path = tmp_path / "full"
     train(path, recipe(), steps=5)
     lines: list[str] = []
-    with monkeypatch.context() as patch:
+    with open_session(path, say=lines.append) as session, monkeypatch.context() as patch:
         patch.setattr(*((Path, "replace") if broken == "replace" else (os, broken)), full)
-        session = train(path, say=lines.append, steps=4)
-    assert session.trainer.steps == 9
-    assert [line.split(" could not be ")[0] for line in lines] == [
-        "the metrics of step 8",
-        "the checkpoint of step 8",
-        "the checkpoint of step 9",
+        session.train([], lambda: session.trainer.steps == 9)
+    assert [line.split(" (")[0] for line in lines] == [
+        "the metrics of step 8 could not be saved",
+        "the checkpoint of step 8 could not be saved",
     ]
     assert all("No space left on device" in line for line in lines)
+    assert not session.saved
     assert steps_of(path) == [4, 5]
     assert not list(path.rglob("*.tmp"))
     train(path)
@@ -304,7 +279,7 @@ def test_nothing_is_saved_after_an_exception(tmp_path: Path, recipe: Recipe, tra
 
 
 @pytest.mark.parametrize(
-    ("every", "expected"), [(600.0, [[], [], []]), (1.5, [[], [], [3]]), (-1.0, [[1], [1, 2], [1, 2, 3]])]
+    ("every", "expected"), [(600.0, [[], [], []]), (1.5, [[], [], [2]]), (-1.0, [[0], [0, 1], [0, 1, 2]])]
 )
 def test_a_checkpoint_is_saved_after_a_long_time(
     every: float,
@@ -321,8 +296,8 @@ def test_a_checkpoint_is_saved_after_a_long_time(
             return float(len(watcher.seen))
 
     watcher = Watcher(tmp_path / "run")
-    monkeypatch.setattr(module, "time", Seconds())
-    monkeypatch.setattr(module, "SAVE_EVERY", every)
+    monkeypatch.setattr(saving, "time", Seconds())
+    monkeypatch.setattr(saving, "SAVE_EVERY", every)
     train(tmp_path / "run", recipe(), steps=3, callbacks=[watcher])
     assert watcher.seen == expected
 
@@ -331,12 +306,14 @@ def test_other_conditions_are_said(
     tmp_path: Path, recipe: Recipe, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(tmp_path / "run", recipe(), steps=1)
-    now = {**module.fingerprint(torch.device("cpu")), "threads": 7}
-    monkeypatch.setattr(module, "fingerprint", lambda _: now)
+    now = {**training.fingerprint(torch.device("cpu")), "threads": 7}
+    monkeypatch.setattr(training, "fingerprint", lambda _: now)
     lines: list[str] = []
     train(tmp_path / "run", say=lines.append)
-    assert len(lines) == 1
-    assert "threads 1 -> 7" in lines[0]
+    assert lines == [
+        "this run began under other conditions, so its bits may differ from here on:",
+        "threads 1 -> 7: sums are split differently; --threads 1 gives the same bits",
+    ]
 
 
 TEMPORARY = ".{}.123.0123456789abcdef.tmp"
@@ -349,8 +326,15 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, recipe: Recipe, t
     left += [folder / TEMPORARY.format("a.h5") for folder in (RunDir(path).checkpoints, RunDir(path).metrics)]
     for file in left:
         file.touch()
+    # Nobody has a lock for these: what a process that still runs writes there stays.
+    living = TEMPORARY.format("a.h5").replace(".123.", f".{os.getpid()}.")
+    dead = TEMPORARY.format("a.h5").replace(".123.", f".{2**31 - 1}.")
+    RunDir(path).eval.mkdir()
+    for name in (living, dead):
+        (RunDir(path).eval / name).touch()
     train(path)
     assert not any(file.exists() for file in left)
+    assert [file.name for file in RunDir(path).eval.iterdir()] == [living]
 
 
 def test_a_process_killed_before_the_run_was_written_leaves_no_obstacle(
@@ -358,7 +342,7 @@ def test_a_process_killed_before_the_run_was_written_leaves_no_obstacle(
 ) -> None:
     path = tmp_path / "run"
     path.mkdir()
-    for name in (".lock", TEMPORARY.format("run.h5")):
+    for name in (".lock", ".holder", TEMPORARY.format("run.h5")):
         (path / name).touch()
     assert train(path, recipe()).trainer.finished
     assert not (path / TEMPORARY.format("run.h5")).exists()
@@ -369,5 +353,218 @@ def test_a_checkpoint_that_does_not_fit(tmp_path: Path, recipe: Recipe, train: T
     state = session.trainer.state_dict()
     del state["model"]["encoder.layers.0.weight"]
     session.checkpoints.save(2, state)
+    lines: list[str] = []
+    assert train(tmp_path / "run", say=lines.append, steps=0).trainer.steps == 1
+    assert lines[0].startswith("checkpoint of step 2 passed over: the checkpoint doesn't fit the experiment")
+    # Where none fits it is no file's fault.
+    session.checkpoints.save(1, state)
+    session.checkpoints.save(2, state)
     with pytest.raises(UserError, match="doesn't fit the experiment"):
         train(tmp_path / "run")
+    assert steps_of(tmp_path / "run") == [1, 2]
+
+
+CHEAP = ("baseline", "Experiment.evaluators = []")
+
+
+def test_a_damaged_run_file_is_said_with_what_is_still_there(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    path = tmp_path / "run"
+    train(path, recipe(*CHEAP), steps=5)
+    spoil(RunDir(path).run_file)
+    for config in (None, recipe(*CHEAP)):
+        with pytest.raises(RunError) as caught:
+            train(path, config)
+        assert "run.h5 is broken" in str(caught.value)
+        assert "2 checkpoints (the newest of step 5), 1 files of metrics, 0 files of evaluations" in str(caught.value)
+
+
+def test_damaged_metrics_cost_their_rows_and_not_the_training(
+    tmp_path: Path, recipe: Recipe, train: Train, bits: Bits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "SEAL_ROWS", 1)
+    path = tmp_path / "run"
+    train(path, recipe(*CHEAP), steps=9)
+    spoil(RunDir(path).metrics / "part-000001.h5")
+    lines: list[str] = []
+    assert train(path, say=lines.append).trainer.finished
+    assert len(lines) == 1
+    assert "part-000001.h5" in lines[0] and "the rows of the 1 parts before it are kept" in lines[0]
+    assert read_metrics(RunDir(path).metrics)["step"].tolist() == [4, 12]
+    assert [file.name for file in RunDir(path).quarantine.iterdir()] == ["part-000001.h5"]
+
+
+def failing(real: Callable[..., Any], error: Exception, times: int) -> Callable[..., Any]:
+    """Fail the first times, then do it."""
+    left = [error] * times
+
+    def call(*args: object, **more: object) -> Any:
+        if left:
+            raise left.pop()
+        return real(*args, **more)
+
+    return call
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_a_failure_is_said_once_and_its_end_too_and_no_row_is_lost(
+    error: Exception, tmp_path: Path, recipe: Recipe, train: Train, bits: Bits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "straight", recipe(*CHEAP))
+    lines: list[str] = []
+    with monkeypatch.context() as patch:
+        for kind, method in ((Checkpoints, "save"), (metrics.Metrics, "append")):
+            patch.setattr(kind, method, failing(getattr(kind, method), error, 2))
+        session = train(tmp_path / "run", recipe(*CHEAP), say=lines.append)
+    assert session.saved
+    assert [re.sub(r" \(.*", "", line) for line in lines] == [
+        "the metrics of step 4 could not be saved",
+        "the checkpoint of step 4 could not be saved",
+        "the metrics of step 4 could be saved again, after it had failed 2 times",
+        "the checkpoint of step 12 could be saved again, after it had failed 2 times",
+    ]
+    assert bits(tmp_path / "run") == bits(tmp_path / "straight")
+
+
+def test_a_run_can_stop_where_it_can_not_save(tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(Checkpoints, "save", failing(Checkpoints.save, error, 1))
+    path, lines = tmp_path / "run", []
+    with open_session(path, config=recipe(*CHEAP), say=lines.append, stop_unsaved=True) as session:
+        session.train([], lambda: False)
+    assert (session.trainer.steps, session.given_up, session.saved) == (4, True, True)
+    assert steps_of(path) == [4]
+
+
+def test_saving_that_costs_too_much_is_left_out_at_rows(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    save = Checkpoints.save
+
+    def slow(*args: Any) -> None:
+        seconds[0] += 2
+        save(*args)
+
+    monkeypatch.setattr(Checkpoints, "save", slow)
+    watcher = Watcher(tmp_path / "run")
+    # From the second row on 2 s of saving must be 2 % of the time.
+    watcher.on_row = lambda trainer, *_: seconds.__setitem__(0, 50.0 if trainer.steps == 4 else 100.0)
+    with open_session(tmp_path / "run", config=recipe(*CHEAP, "Experiment.samples = 90"), say=pytest.fail) as session:
+        session.train([watcher], lambda: False)
+    assert [max(steps, default=0) for steps in watcher.seen] == [0] * 4 + [4] * 8 + [12] * 3
+    assert steps_of(tmp_path / "run") == [4, 12, 15]
+
+
+def test_a_save_can_be_asked_for(tmp_path: Path, recipe: Recipe) -> None:
+    lines: list[str] = []
+    watcher = Watcher(tmp_path / "run")
+    with open_session(tmp_path / "run", config=recipe(*CHEAP), say=lines.append) as session:
+        session.save_soon()
+        session.train([watcher], lambda: session.trainer.steps == 2)
+    assert watcher.seen == [[0], [0]]
+    assert lines == ["saved on request at step 0, 0 of 72 samples"]
+
+
+def test_the_log_tells_the_runs_story(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    path = tmp_path / "run"
+    for steps in (5, 0, 3, None, None):
+        train(path, recipe(*CHEAP), steps=steps)
+    said = [line.partition(" ")[2] for line in RunDir(path).log_file.read_text().splitlines()]
+    assert [line for line in said if not line.startswith("warning")] == [
+        "begun at step 0, 0 of 72 samples on cpu, on-nan stop",
+        "stopped at step 5, 30 of 72 samples, saved",
+        "continued at step 5, 30 of 72 samples on cpu, on-nan stop",
+        "stopped at step 5, 30 of 72 samples, saved",
+        "continued at step 5, 30 of 72 samples on cpu, on-nan stop",
+        "stopped at step 8, 48 of 72 samples, saved",
+        "continued at step 8, 48 of 72 samples on cpu, on-nan stop",
+        "finished at step 12, 72 of 72 samples, saved",
+    ]
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the weights become NaN in the steps that are named, as often as is said."""
+
+    def set_up(at: int, times: int = 100) -> None:
+        step, left = Trainer.step, [None] * times
+
+        def poisoned(trainer: Trainer) -> dict[str, torch.Tensor]:
+            if trainer.steps + 1 == at and left:
+                left.pop()
+                next(iter(trainer.model.parameters())).data.fill_(float("nan"))
+            return step(trainer)
+
+        monkeypatch.setattr(Trainer, "step", poisoned)
+
+    return set_up
+
+
+def test_divergence_leaves_the_last_good_checkpoint(
+    tmp_path: Path, recipe: Recipe, train: Train, bits: Bits, poison: Callable[..., None]
+) -> None:
+    train(tmp_path / "straight", recipe(*CHEAP))
+    poison(7, times=1)
+    path = tmp_path / "run"
+    with pytest.raises(Diverged) as caught:
+        train(path, recipe(*CHEAP))
+    assert caught.value.step == 7
+    assert steps_of(path) == [4]
+    assert "diverged: training diverged in step 7" in RunDir(path).log_file.read_text()
+    train(path)
+    assert bits(path) == bits(tmp_path / "straight")
+
+
+@pytest.mark.parametrize("at", [6, 8, 12])
+def test_weights_that_diverge_are_never_saved(
+    at: int, tmp_path: Path, recipe: Recipe, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at a stop, nor at a row or the scheduled end."""
+    update = Trainer._update
+
+    def poisoned(trainer: Trainer, *args: Any) -> None:
+        update(trainer, *args)
+        if trainer.steps + 1 == at:
+            next(iter(trainer.model.parameters())).data.fill_(float("inf"))
+
+    monkeypatch.setattr(Trainer, "_update", poisoned)
+    config = recipe(*CHEAP)
+    with pytest.raises(Diverged):
+        train(tmp_path / "run", config, steps=at)
+    assert steps_of(tmp_path / "run") == list(range(4, at, 4))
+    assert open_run(tmp_path / "run").finished is False
+
+
+@pytest.mark.parametrize("at", [3, 7])
+def test_rewinding_goes_on_with_other_draws(
+    at: int, tmp_path: Path, recipe: Recipe, train: Train, bits: Bits, poison: Callable[..., None]
+) -> None:
+    """From the newest checkpoint, or from the start where there is none; and such a run resumes bit for bit."""
+    train(tmp_path / "straight", recipe(*CHEAP))
+    for name, halt in (("whole", 99), ("halting", 10)):
+        poison(at, times=2)
+        path, lines = tmp_path / name, []
+        with open_session(path, config=recipe(*CHEAP), say=lines.append, on_nan="rewind") as session:
+            session.train([], lambda session=session, halt=halt: session.trainer.steps >= halt)
+        back = at // 4 * 4
+        assert [line.rpartition("; ")[2] for line in lines] == [
+            f"going back to step {back}, and on from there with other draws"
+        ] * 2
+        assert session.trainer.rewinds == 2
+    assert train(tmp_path / "halting").trainer.on_nan == "rewind"
+    assert bits(tmp_path / "whole") == bits(tmp_path / "halting")
+    assert bits(tmp_path / "whole") != bits(tmp_path / "straight")
+    assert read_metrics(RunDir(path).metrics)["step"].tolist() == [4, 8, 12]
+
+
+def test_rewinding_gives_up(tmp_path: Path, recipe: Recipe, poison: Callable[..., None]) -> None:
+    poison(7)
+    lines: list[str] = []
+    with (
+        pytest.raises(Diverged),
+        open_session(tmp_path / "run", config=recipe(*CHEAP), say=lines.append, on_nan="rewind") as session,
+    ):
+        session.train([], lambda: False)
+    assert len(lines) == training.REWINDS
+    assert steps_of(tmp_path / "run") == [4]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from acaikit.errors import UserError
 from acaikit.runs import stopping
-from acaikit.runs.stopping import Stopper, parse_duration
+from acaikit.runs.stopping import Interrupted, Stopper, parse_duration
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
@@ -41,7 +41,7 @@ def test_texts_that_are_no_durations(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def number(request: pytest.FixtureRequest) -> Iterator[int]:
     """A signal whose usual handler raises KeyboardInterrupt."""
     before = signal.signal(request.param, signal.default_int_handler)
@@ -56,9 +56,11 @@ def test_a_first_signal_asks_and_a_second_interrupts(number: int) -> None:
         assert stop()
         assert stop.signal == number
         assert not stop.out_of_time
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted) as caught:
             os.kill(os.getpid(), number)
+        assert caught.value.signal == number
         assert stop()
+        assert signal.getsignal(number) is signal.default_int_handler
 
 
 def test_the_handlers_are_those_of_before_afterwards(number: int) -> None:
@@ -71,6 +73,36 @@ def test_the_handlers_are_those_of_before_afterwards(number: int) -> None:
         raise ZeroDivisionError
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
+
+
+def test_a_hang_up_that_is_ignored_stays_so() -> None:
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stopper() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_one_signal_only_asks_for_a_save() -> None:
+    asked: list[None] = []
+    before = signal.getsignal(signal.SIGUSR1)
+    with Stopper(save=lambda: asked.append(None)) as stop:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert not stop()
+    assert len(asked) == 2
+    assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_a_platform_may_lack_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "STOPPING", [signal.SIGINT, signal.SIGTERM])
+    monkeypatch.setattr(stopping, "SAVING", None)
+    before = signal.getsignal(signal.SIGUSR1)
+    with Stopper(save=lambda: None):
+        assert signal.getsignal(signal.SIGUSR1) is before
 
 
 def test_a_thread_has_no_signals_but_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,213 @@
+"""A session: one process's turn at training a run, from its last checkpoint to its budget or a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.log import Log
+from acaikit.artifacts.metrics import Metrics
+from acaikit.artifacts.rundir import RunDir
+from acaikit.divergence import Diverged
+from acaikit.engine import Callback, Trainer, train
+from acaikit.errors import RunError
+from acaikit.health import Sign
+from acaikit.runs.fingerprint import changes, fingerprint
+from acaikit.runs.provenance import changed_versions
+from acaikit.runs.restoring import State
+from acaikit.runs.saving import Saver
+from acaikit.runs.watch import Watch
+from acaikit.types import Scores
+
+REWINDS = 3
+"""Attempts to get beyond one checkpoint."""
+
+
+@dataclass
+class Session:
+    """A run that this process holds the lock of.
+
+    Attributes
+    ----------
+    directory : RunDir
+        The run directory.
+    trainer : Trainer
+        At the run's last checkpoint.
+    state : State
+        What the directory held when the session was opened.
+    say : callable
+        Takes a line that the user should see; it is in the log then.
+    warn : callable
+        Takes a warning about the model's health.
+    log : Log
+        Takes whatever else happens.
+    stop_unsaved : bool
+        Whether to stop once something can't be saved.
+    given_up : bool
+        Whether that is why it stopped.
+    """
+
+    directory: RunDir
+    trainer: Trainer
+    state: State
+    info: dict[str, Any]
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
+    log: Log
+    stop_unsaved: bool = False
+
+    def __post_init__(self) -> None:
+        self.checkpoints = Checkpoints(self.directory.checkpoints, self.info["run_id"])
+        self.metrics = Metrics(self.directory.metrics, self.info["run_id"])
+        self.saver = Saver(self.checkpoints, self.metrics, self.say)
+        self.saver.forget(-1 if self.state is State.NEW else self.trainer.steps)
+        self.watch = Watch()
+        self._asked = False
+        self._rewinds = 0
+        self._skipped = self.trainer.skipped
+        self.given_up = False
+
+    @property
+    def saved(self) -> bool:
+        """Whether what was trained and measured is all on disk."""
+        return self.saver.saved(self.trainer)
+
+    def train(self, callbacks: Sequence[Callback], stop: Callable[[], bool]) -> None:
+        """Train to the budget or to a stop, and save what was reached.
+
+        Raises
+        ------
+        Diverged
+            Training met numbers that are not finite, and rewinding was not asked for or of no use. Nothing of it is
+            saved: the last checkpoint stands.
+        """
+        if self.state is State.FINISHED:
+            return
+        self._begin()
+
+        def stopping() -> bool:
+            # Asked after the row that falls in the step: a checkpoint holds it.
+            self._save_if_due()
+            self.given_up = self.stop_unsaved and self.saver.failed
+            return self.given_up or stop()
+
+        while True:
+            # An exception may leave half a step behind: nothing is saved then, and the last checkpoint stands.
+            try:
+                train(self.trainer, [self, *callbacks], stopping)
+                self.saver.checkpoint(self.trainer)
+                break
+            except Diverged as found:
+                if self.trainer.on_nan != "rewind" or self._rewinds >= REWINDS:
+                    self.log.add(f"diverged: {found}")
+                    raise
+                self._rewind(found)
+        ended = "finished" if self.trainer.finished else "stopped"
+        self.log.add(f"{ended} {self._where()}, {'saved' if self.saved else 'NOT saved'}")
+
+    def _begin(self) -> None:
+        trainer, device = self.trainer, self.trainer.device
+        began = "continued" if self.state is State.UNFINISHED else "begun"
+        self.log.add(f"{began} {self._where()} on {device}, on-nan {trainer.on_nan}")
+        if self.state is State.UNFINISHED:
+            if changed := changes(self.info["fingerprint"], fingerprint(device)):
+                self.say("this run began under other conditions, so its bits may differ from here on:")
+            for line in [*changed, *changed_versions(self.info)]:
+                self.say(line)
+
+    def _rewind(self, found: Diverged) -> None:
+        """Go back to the newest checkpoint, or to the start, and on with other draws."""
+        trainer = self.trainer
+        on_nan, budget, rewinds = trainer.on_nan, trainer.budget, trainer.rewinds
+        try:
+            newest = self.checkpoints.latest(report=self.say, quarantine=self.directory.quarantine)
+            step, state = newest or (-1, Trainer(trainer.experiment, trainer.device).state_dict())
+            trainer.load_state_dict(state)
+            self.saver.forget(step)
+        except OSError as error:
+            self.say(f"there is no going back: {error}")
+            raise found from error
+        trainer.on_nan, trainer.budget = on_nan, budget
+        trainer.stray(rewinds + 1)  # the checkpoint doesn't know how often this was tried from it
+        self._skipped = trainer.skipped
+        self._rewinds += 1
+        self.say(f"{found}; going back to step {trainer.steps}, and on from there with other draws")
+
+    def extend(self, samples: int) -> None:
+        """Raise the budget, and save it at once; asking for the budget that the run has changes nothing.
+
+        Raises
+        ------
+        RunError
+            If the run's budget is larger.
+        """
+        if samples < self.trainer.budget:
+            raise RunError(
+                f"{self.directory.path} has a budget of {self.trainer.budget:,} samples already; --samples extends it"
+            )
+        if samples > self.trainer.budget:
+            self.trainer.budget = samples
+            self.state = State.UNFINISHED
+            self.saver.saved_step = -1
+            self.save()
+
+    def save_soon(self) -> None:
+        """Ask for a checkpoint at the end of the step in hand; a signal's handler may call it."""
+        self._asked = True
+
+    def save(self) -> None:
+        """Save a checkpoint, unless this step has one; a failure is told, and the one before it stays.
+
+        Raises
+        ------
+        Diverged
+            The weights are not finite.
+        """
+        before = self.saver.saved_step
+        self.saver.checkpoint(self.trainer)
+        if self.saver.saved_step != before:
+            self._rewinds = 0
+
+    def _save_if_due(self) -> None:
+        """Save when it was asked for, or when no checkpoint was saved for a long time."""
+        asked, self._asked = self._asked, False
+        if asked or self.saver.due:
+            self.save()
+        if asked and self.saved:
+            self.say(f"saved on request {self._where()}")
+
+    def on_step(self, trainer: Trainer, losses: dict[str, Tensor]) -> None:
+        """Nothing: what may be due waits for the row that may fall in the step."""
+
+    def on_row(self, trainer: Trainer, losses: dict[str, float], scores: Scores) -> None:
+        """Write the row, then the checkpoint that holds it, where that costs little."""
+        trainer.check()
+        signs = trainer.health()
+        for line in self.watch.look(signs):
+            self.warn(f"warning at step {trainer.steps}: {line}")
+        if (skipped := trainer.skipped - self._skipped) > 0:
+            self.say(f"{skipped} updates since the row before were skipped: their losses or gradients were not finite")
+        self._skipped = trainer.skipped
+        self.saver.row(trainer.steps, row(trainer, losses, scores, signs))
+        if self.saver.cheap:
+            self.save()
+
+    def _where(self) -> str:
+        trainer = self.trainer
+        return f"at step {trainer.steps}, {trainer.samples:,} of {trainer.budget:,} samples"
+
+
+def row(
+    trainer: Trainer, losses: Mapping[str, float], scores: Scores, signs: Mapping[str, Sign] | None = None
+) -> dict[str, float]:
+    """Return a row of metrics: samples, losses, scores and signs of health (the trainer's, if left out), by column."""
+    return {
+        "samples": float(trainer.samples),
+        **{f"loss/{name}": loss for name, loss in losses.items()},
+        **scores,
+        **{f"health/{name}": sign.value for name, sign in (trainer.health() if signs is None else signs).items()},
+    }
