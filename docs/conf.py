@@ -17,7 +17,7 @@ default_role = "py:obj"
 
 # What can't be linked without the network; and single backticks in docstrings, which mark any name, linked or not.
 nitpick_ignore_regex = [
-    ("py:class", r"(torch|numpy|np|nn|os|collections|acaikit\.config\.syntax)\..*"),
+    ("py:class", r"(torch|numpy|np|nn|os|collections|h5py|acaikit\.config\.syntax)\..*"),
     ("py:class", r"Tensor|Generator|Factory|Path|pathlib.Path|Mapping.*"),
     ("py:obj", r".*"),
 ]
