@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from acaikit.artifacts.faults import BrokenFile, MissingFile
+from acaikit.artifacts.faults import BrokenFile, ForeignFile, MissingFile
 from acaikit.artifacts.h5file import faults_of, peek_text, read_h5, write_h5
 from acaikit.artifacts.quarantine import move_aside
 from acaikit.artifacts.skeleton import parse_skeleton
+from acaikit.artifacts.source import read_bytes
 from acaikit.artifacts.text import text_attribute
 from acaikit.artifacts.tree import Tree, read_tree, write_tree
 from acaikit.errors import UserError
@@ -96,7 +98,7 @@ class Checkpoints:
         path = self.path(step)
         with read_h5(path, format="checkpoint") as file:
             if (run_id := text_attribute(file, "run_id")) != self.run_id:
-                raise BrokenFile(f"{path} belongs to run {run_id}, not to {self.run_id}")
+                raise ForeignFile(f"{path} belongs to run {run_id}, not to {self.run_id}")
             if int(file.attrs["step"]) != step:
                 raise BrokenFile(f"{path} holds step {file.attrs['step']}, which isn't the one in its name")
             return read_tree(file["state"])
@@ -120,7 +122,7 @@ class Checkpoints:
     def latest(
         self,
         *,
-        report: Callable[[str], None],
+        report: Callable[[str], None] = warnings.warn,
         quarantine: Path | None = None,
         accept: Callable[[Tree], None] = lambda tree: None,
     ) -> tuple[int, Tree] | None:
@@ -128,10 +130,11 @@ class Checkpoints:
 
         Parameters
         ----------
-        report : callable
-            Takes one line about each checkpoint that doesn't pass.
+        report : callable, optional
+            Takes one line about each checkpoint that doesn't pass; left out, that is a warning.
         quarantine : Path, optional
-            A folder on the same file system that such a checkpoint is moved to. Without it nothing is touched.
+            A folder on the same file system that such a checkpoint is moved to. Without it nothing is touched. A
+            sound one of another run stays where it is all the same.
         accept : callable, optional
             Takes each state that could be read, and raises `UserError` where it is of no use. Such a checkpoint is
             moved only if an older one passes: otherwise it isn't the file that is at fault.
@@ -152,7 +155,8 @@ class Checkpoints:
         """
 
         def pass_over(step: int, fault: UserError) -> None:
-            moved = f"; moved to {move_aside(self.path(step), quarantine)}" if quarantine else ""
+            own = not isinstance(fault, ForeignFile)
+            moved = f"; moved to {move_aside(self.path(step), quarantine)}" if quarantine and own else ""
             report(f"checkpoint of step {step} passed over: {fault}{moved}")
 
         unfit: dict[int, UserError] = {}
@@ -175,3 +179,29 @@ class Checkpoints:
         for reason in unfit.values():
             raise reason
         return None
+
+    def move_damaged(self, quarantine: Path, report: Callable[[str], None], *, below: int) -> None:
+        """Move away earlier checkpoints whose bytes aren't those that were saved: they would count among those kept.
+
+        Parameters
+        ----------
+        quarantine : Path
+            Where to; on the same file system.
+        report : callable
+            Takes a line about each.
+        below : int
+            Only earlier steps than this one are looked at.
+
+        Raises
+        ------
+        RunError
+            A file can't be read.
+        OSError
+            One can't be moved.
+        """
+        for step in [step for step in self.steps() if step < below]:
+            try:
+                read_bytes(self.path(step))
+            except BrokenFile as fault:
+                moved = move_aside(self.path(step), quarantine)
+                report(f"checkpoint of step {step} is of no use: {fault}; moved to {moved}")

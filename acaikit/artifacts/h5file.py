@@ -13,11 +13,11 @@ import numpy as np
 
 from acaikit.artifacts.audit import audit
 from acaikit.artifacts.extents import Fetch
-from acaikit.artifacts.faults import BrokenFile, NewerFormat
+from acaikit.artifacts.faults import BrokenFile, NewerFormat, TooMuch
 from acaikit.artifacts.header import HEADER_SIZE, make_header
 from acaikit.artifacts.messages import Attribute
 from acaikit.artifacts.publish import make_folder, publish
-from acaikit.artifacts.source import open_source, read_bytes
+from acaikit.artifacts.source import MOST_BYTES, open_source, read_bytes
 from acaikit.artifacts.structure import Dataset, Group, Structure
 from acaikit.errors import RunError
 
@@ -48,7 +48,7 @@ def write_h5(path: Path, fill: Callable[[h5py.Group], None], *, format: str, run
     ------
     OSError
         The file can't be written; the previous one is intact (see `publish`).
-    ValueError
+    TooMuch
         The content is what `read_h5` would refuse; nothing is written.
     """
     image = io.BytesIO()
@@ -68,7 +68,12 @@ def write_h5(path: Path, fill: Callable[[h5py.Group], None], *, format: str, run
         raise MemoryError(f"{path} can't be built: out of memory") from error
     data = image.getbuffer()
     payload = data[HEADER_SIZE:]
-    audit(Structure(_slices(payload), len(payload), HEADER_SIZE), _slices(payload), len(payload))
+    if len(data) > MOST_BYTES:
+        raise TooMuch(f"{path} would have {len(data):,} bytes; more than {MOST_BYTES:,} can't be read back")
+    try:
+        audit(Structure(_slices(payload), len(payload), HEADER_SIZE), _slices(payload), len(payload))
+    except ValueError as error:
+        raise TooMuch(f"{path} can't be saved, as it couldn't be read back: {error}") from error
     data[:HEADER_SIZE] = make_header(payload)
     make_folder(path.parent)
     publish(path, data)
@@ -102,7 +107,7 @@ def read_h5(path: Path, *, format: str | None = None) -> Iterator[h5py.File]:
     NewerFormat
         It needs a newer acaikit; the message says which.
     RunError
-        The operating system refuses to read it.
+        It is too large, or the operating system refuses to read it.
     """
     data = read_bytes(path)
     with faults_of(path):

@@ -60,5 +60,8 @@ def parse_header(path: Path, head: bytes, size: int) -> Header:
     if found is None or len(head) != HEADER_SIZE:
         raise BrokenFile(f"{path} is broken: its header was altered or cut short")
     if int(found[1]) != size - HEADER_SIZE:
-        raise BrokenFile(f"{path} is broken: {size - HEADER_SIZE} bytes follow its header, which names another length")
+        raise BrokenFile(
+            f"{path} is broken: {size - HEADER_SIZE:,} bytes follow its header, which names another length: "
+            f"{int(found[1]):,}"
+        )
     return Header(int(found[1]), found[2].decode())

@@ -8,6 +8,7 @@ import getpass
 import json
 import os
 import socket
+import stat
 import time
 import warnings
 from dataclasses import asdict, dataclass
@@ -78,7 +79,8 @@ class RunLock:
     """Holds a lock while a block runs; one process at a time, and one `RunLock` of a process.
 
     The lock is the kernel's (flock), not the file's: the file stays where it is for good, and a process that is
-    killed holds nothing any more. Who holds it stands beside it in the JSON file ``.holder``.
+    killed holds nothing any more. Who holds it stands beside it in the JSON file ``.holder``. A process forked in the
+    block doesn't hold it, and its leaving the block changes nothing.
 
     Parameters
     ----------
@@ -89,6 +91,7 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path)
+        self._owner: Holder | None = None
 
     @property
     def holder_file(self) -> Path:
@@ -103,8 +106,11 @@ class RunLock:
         Held
             Another process has it.
         RunError
-            The file system has no such locks, or the lock's file can't be made.
+            The file system has no such locks, or the lock's file can't be made or is none.
         """
+        with contextlib.suppress(OSError):  # where there is none yet
+            if not stat.S_ISREG(self.path.lstat().st_mode):
+                raise RunError(f"{self.path} isn't a regular file, so it can't be locked: remove it")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # filelock's word about what is refused below
@@ -120,16 +126,27 @@ class RunLock:
         if isinstance(self._lock, SoftFileLock):  # what filelock turns into where there is no flock
             self._lock.release()
             raise self._unsupported()
-        with contextlib.suppress(OSError):  # a full disk is no reason not to hold the lock
-            publish(self.holder_file, json.dumps(asdict(Holder.here())).encode())
+        self._owner = Holder.here()
+        try:
+            with contextlib.suppress(OSError):  # a full disk is no reason not to hold the lock
+                publish(self.holder_file, json.dumps(asdict(self._owner)).encode())
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):
-            self.holder_file.unlink()
-        self._lock.release()
+        if self._owner is None or self._owner.pid != os.getpid():
+            return
+        try:
+            # Where the folder was moved, another one may be there, with a holder of its own.
+            if self.holder() == self._owner:
+                with contextlib.suppress(OSError):
+                    self.holder_file.unlink()
+        finally:
+            self._lock.release()
 
     def holder(self) -> Holder | None:
         """Return who says to hold the lock; None where nobody does, or a process of this host that is no more."""

@@ -16,10 +16,12 @@ class Log:
     ----------
     path : Path
         The file, created at the first event; its folder must exist.
+    moved : callable
+        Says whether the path leads elsewhere by now; nothing is added then.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, moved: Callable[[], bool] = lambda: False) -> None:
+        self.path, self.moved = path, moved
 
     def hearing(self, say: Callable[[str], None]) -> Callable[[str], None]:
         """Return a function that says a line and adds it to the log."""
@@ -40,6 +42,8 @@ class Log:
         """
         line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {' | '.join(event.splitlines())}\n"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        if self.moved():
+            return
         with contextlib.suppress(OSError):
             descriptor = os.open(self.path, flags, 0o666)
             try:

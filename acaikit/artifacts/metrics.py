@@ -12,7 +12,8 @@ from acaikit.artifacts.publish import sync_folder
 from acaikit.artifacts.text import to_name
 
 SEAL_ROWS = 65_536
-"""How many rows a part holds before the next one is begun."""
+SEAL_BYTES = 2**23
+"""A part that holds so many rows, or 8 MiB of numbers, is sealed: each row rewrites the part that isn't."""
 
 
 class Metrics:
@@ -52,6 +53,8 @@ class Metrics:
         ------
         ValueError
             The step goes back, or a metric is called 'step' or has no usable name.
+        TooMuch
+            The row has more metrics than a file may hold.
         OSError
             The row can't be written. The rows before it are intact and this one isn't in the table.
         """
@@ -60,10 +63,12 @@ class Metrics:
         if "step" in row:
             raise ValueError("a metric can't be called 'step'")
         values = {title: float(value) for title, value in row.items() if to_name(title)}
-        if self._rows >= SEAL_ROWS:
+        if self._rows >= SEAL_ROWS or self._rows * 8 * (1 + len(self._columns)) >= SEAL_BYTES:
             self._begin(self._part + 1)
+        if self._rows == len(self._steps):
+            self._grow()
         for title in values.keys() - self._columns.keys():
-            self._columns[title] = np.full(SEAL_ROWS, np.nan)
+            self._columns[title] = np.full(len(self._steps), np.nan)
         for title, column in self._columns.items():
             column[self._rows] = values.get(title, np.nan)
         self._steps[self._rows] = step
@@ -99,8 +104,13 @@ class Metrics:
     def _begin(self, part: int) -> None:
         self._part = part
         self._rows = 0
-        self._steps = np.zeros(SEAL_ROWS, np.int64)
+        self._steps = np.empty(0, np.int64)
         self._columns: dict[str, np.ndarray] = {}
+
+    def _grow(self) -> None:
+        room = (0, max(len(self._steps), 64))
+        self._steps = np.pad(self._steps, room)
+        self._columns = {title: np.pad(c, room, constant_values=np.nan) for title, c in self._columns.items()}
 
     def _load(self) -> None:
         parts = list_parts(self.folder)
@@ -108,12 +118,9 @@ class Metrics:
         self._last_step = -1
         if not parts:
             return
-        steps, columns = read_part(parts[-1])
-        self._rows = len(steps)
-        self._last_step = int(steps[-1])
-        room = (0, max(SEAL_ROWS - self._rows, 0))
-        self._steps = np.pad(steps, room)
-        self._columns = {title: np.pad(column, room, constant_values=np.nan) for title, column in columns.items()}
+        self._steps, self._columns = read_part(parts[-1])
+        self._rows = len(self._steps)
+        self._last_step = int(self._steps[-1])
 
     def _publish(self, rows: int) -> None:
         columns = {title: column[:rows] for title, column in self._columns.items()}

@@ -22,6 +22,15 @@ def part_path(folder: Path, part: int) -> Path:
     return folder / f"part-{part:06d}.h5"
 
 
+def part_numbers(folder: Path) -> list[int]:
+    """List the numbers of the parts that are there, rising; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    names = {path.name for path in folder.iterdir()}
+    numbers = {int(match[1]) for name in names if (match := _NAME.fullmatch(name))}
+    return sorted(number for number in numbers if part_path(folder, number).name in names)
+
+
 def list_parts(folder: Path) -> list[Path]:
     """List the parts in order; none where there is no folder.
 
@@ -30,12 +39,11 @@ def list_parts(folder: Path) -> list[Path]:
     BrokenFile
         One is missing between others.
     """
-    if not folder.is_dir():
-        return []
-    found = {int(match[1]) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))}
-    if missing := set(range(len(found))) - found:
-        raise BrokenFile(f"{part_path(folder, min(missing))} is missing, but later parts exist")
-    return [part_path(folder, part) for part in range(len(found))]
+    found = part_numbers(folder)
+    for part, number in enumerate(found):
+        if part != number:
+            raise BrokenFile(f"{part_path(folder, part)} is missing, but later parts exist")
+    return [part_path(folder, part) for part in found]
 
 
 def write_part(path: Path, steps: np.ndarray, columns: Mapping[str, np.ndarray], *, run_id: str) -> None:
@@ -82,10 +90,21 @@ def read_part(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         The file is missing, broken or too new; see `read_h5`.
     """
     with read_h5(path, format="metrics") as file:
-        steps = read_numpy(file["step"])
-        columns = {to_title(name): read_numpy(column) for name, column in file["columns"].items()}
-        if steps.dtype != np.int64 or steps.ndim != 1 or not len(steps) or (np.diff(steps) < 0).any():
-            raise ValueError("its steps aren't rising integers")
-        if any(column.dtype != np.float64 or column.shape != steps.shape for column in columns.values()):
-            raise ValueError("its columns aren't floats of one length")
+        return rows_in(file)
+
+
+def rows_in(file: h5py.Group) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Read the rows of an open part, as `read_part` does.
+
+    Raises
+    ------
+    KeyError, ValueError
+        It holds no rows. `read_h5` turns these into `BrokenFile`.
+    """
+    steps = read_numpy(file["step"])
+    columns = {to_title(name): read_numpy(column) for name, column in file["columns"].items()}
+    if steps.dtype != np.int64 or steps.ndim != 1 or not len(steps) or (np.diff(steps) < 0).any():
+        raise ValueError("its steps aren't rising integers")
+    if any(column.dtype != np.float64 or column.shape != steps.shape for column in columns.values()):
+        raise ValueError("its columns aren't floats of one length")
     return steps, columns

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +27,9 @@ def publish(path: Path, data: bytes | memoryview) -> None:
     Raises
     ------
     OSError
-        The file can't be written. The previous file, if any, is intact and no temporary file is left. (Where only the
-        last step fails, the fsync of the folder, the new file is complete but may not survive a power loss.)
+        The file can't be written; on a full disk the message says how much room it needs. The previous file, if any,
+        is intact and no temporary file is left. (Where only the last step fails, the fsync of the folder, the new file
+        is complete but may not survive a power loss.)
     """
     temp = _temporary(path)
     descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -37,9 +40,12 @@ def publish(path: Path, data: bytes | memoryview) -> None:
         finally:
             os.close(descriptor)
         temp.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temp.unlink()
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(path.parent).free
+            error.strerror = f"{error.strerror}: {len(data):,} bytes are needed, {free:,} are free"
         raise
     sync_folder(path.parent)
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+
 from acaikit.artifacts.faults import BrokenFile
-from acaikit.artifacts.parts import part_path, read_part
+from acaikit.artifacts.parts import part_numbers, part_path, read_part
 from acaikit.artifacts.publish import make_folder, sync_folder
 
 
@@ -28,7 +30,7 @@ def move_aside(path: Path, folder: Path) -> Path:
     return target
 
 
-def move_damaged_parts(folder: Path, quarantine: Path, report: Callable[[str], None]) -> None:
+def move_damaged_parts(folder: Path, quarantine: Path, report: Callable[[str], None]) -> np.ndarray:
     """Leave a metrics table whole: its parts up to the first that is damaged or missing; move those from there on.
 
     Parameters
@@ -40,6 +42,11 @@ def move_damaged_parts(folder: Path, quarantine: Path, report: Callable[[str], N
     report : callable
         Takes a line about what was moved.
 
+    Returns
+    -------
+    numpy.ndarray
+        int64, ``(rows,)``: the steps of the rows that are left.
+
     Raises
     ------
     NewerFormat, RunError
@@ -47,16 +54,19 @@ def move_damaged_parts(folder: Path, quarantine: Path, report: Callable[[str], N
     OSError
         A part can't be moved.
     """
-    parts = sorted(folder.glob("part-*.h5"))
+    parts = [part_path(folder, number) for number in part_numbers(folder)]
+    steps = [np.empty(0, np.int64)]
     for number, path in enumerate(parts):
         try:
             if path != part_path(folder, number):
                 raise BrokenFile(f"{part_path(folder, number)} is missing, but later parts exist")
-            read_part(path)
+            steps.append(read_part(path)[0])
         except BrokenFile as fault:
             # The newest first, so that a crash in between leaves no further gap.
             moved = [move_aside(later, quarantine) for later in reversed(parts[number:])]
             names = ", ".join(file.name for file in reversed(moved))
-            kept = f"the rows of the {number} parts before it are kept" if number else "no row before it is left"
+            before = f"{number} parts" if number > 1 else "part"
+            kept = f"the rows of the {before} before it are kept" if number else "no row before it is left"
             report(f"metrics passed over: {fault}; {kept}; moved to {quarantine}: {names}")
-            return
+            break
+    return np.concatenate(steps)

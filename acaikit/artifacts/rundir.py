@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import h5py
 
+from acaikit.artifacts.faults import MissingFile
 from acaikit.artifacts.h5file import read_h5, write_h5
 from acaikit.artifacts.text import read_text, to_name, to_title, write_text
 from acaikit.artifacts.tree import read_tree, write_tree
 from acaikit.errors import RunError
 
+_FOLDERS = ("checkpoints", "metrics", "eval", "figures", "quarantine")
+
 
 class RunDir:
     """The layout of a run directory. Nothing is created before it is written.
+
+    The directory itself may be a symbolic link. None of its folders may: what lies elsewhere would be read, written and
+    moved as if it were the run's. Each of them raises `RunError` where it is one.
 
     Parameters
     ----------
@@ -24,6 +32,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._place: tuple[tuple[int, int], ...] | None = None
 
     @property
     def run_file(self) -> Path:
@@ -33,27 +42,27 @@ class RunDir:
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
-        return self.path / "checkpoints"
+        return self._folder("checkpoints")
 
     @property
     def metrics(self) -> Path:
         """Folder of the metrics table's parts."""
-        return self.path / "metrics"
+        return self._folder("metrics")
 
     @property
     def eval(self) -> Path:
         """Folder of the evaluations."""
-        return self.path / "eval"
+        return self._folder("eval")
 
     @property
     def figures(self) -> Path:
         """Folder of the figures, as PNG files."""
-        return self.path / "figures"
+        return self._folder("figures")
 
     @property
     def quarantine(self) -> Path:
-        """Folder that damaged checkpoints are moved to."""
-        return self.path / "quarantine"
+        """Folder that damaged checkpoints and metrics are moved to."""
+        return self._folder("quarantine")
 
     @property
     def lock_file(self) -> Path:
@@ -68,6 +77,38 @@ class RunDir:
     def exists(self) -> bool:
         """Say whether there is a run here."""
         return self.run_file.exists()
+
+    def settle(self) -> None:
+        """Note what the path leads to now, for `moved` and `check_place`."""
+        self._place = self._look()
+
+    @property
+    def moved(self) -> bool:
+        """Whether the path leads to another run, or to none, since `settle` was called; False where it wasn't."""
+        return self._place is not None and self._look() != self._place
+
+    def check_place(self) -> None:
+        """Raise `OSError` where the run was `moved`: what is written now would not be part of it."""
+        if self.moved:
+            raise OSError(
+                errno.ESTALE, "the run's folder was moved, removed or replaced while it was trained", str(self.path)
+            )
+
+    def _look(self) -> tuple[tuple[int, int], ...]:
+        """Return device and inode of the directory and of ``run.h5``; nothing where either can't be seen."""
+        try:
+            return tuple((status.st_dev, status.st_ino) for status in (self.path.stat(), self.run_file.stat()))
+        except OSError:
+            return ()
+
+    def _folder(self, name: str) -> Path:
+        folder = self.path / name
+        if os.path.islink(folder):  # noqa: PTH114 (Path.is_symlink raises where a folder above can't be entered)
+            raise RunError(
+                f"{folder} is a symbolic link, and a run's folders must be its own: put the folder itself there (the "
+                f"run directory as a whole may be a link)"
+            )
+        return folder
 
     def write_run(self, info: dict[str, Any]) -> None:
         """Write ``run.h5``. The caller holds the run's lock.
@@ -108,11 +149,15 @@ class RunDir:
 
         Raises
         ------
+        MissingFile
+            There is no run here.
         RunError
-            There is no run here, or its file is broken or too new; see `read_h5`.
+            Its file is broken or too new, see `read_h5`; or one of its folders is a symbolic link.
         """
+        for name in _FOLDERS:
+            self._folder(name)
         if not self.exists():
-            raise RunError(f"{self.path} holds no run: there is no {self.run_file.name} in it")
+            raise MissingFile(f"{self.path} holds no run: there is no {self.run_file.name} in it")
         with read_h5(self.run_file, format="run") as file:
             texts = {to_title(name): read_text(file["text"], name) for name in file["text"]}
             return {**texts, **read_tree(file["info"])}

@@ -31,7 +31,7 @@ class Source:
         if not stat.S_ISREG(status.st_mode):
             raise BrokenFile(f"{path} isn't a regular file")
         if status.st_size > MOST_BYTES:
-            raise BrokenFile(f"{path} has {status.st_size:,} bytes; more than {MOST_BYTES:,} aren't read")
+            raise RunError(f"{path} has {status.st_size:,} bytes; more than {MOST_BYTES:,} aren't read")
         self._path, self._descriptor = path, descriptor
         self.header: Header = parse_header(path, os.pread(descriptor, HEADER_SIZE, 0), status.st_size)
 
@@ -63,9 +63,9 @@ def open_source(path: Path) -> Iterator[Source]:
     MissingFile
         There is no such file.
     BrokenFile
-        It is no regular file (a symbolic link isn't followed), too large, not one of acaikit's, or cut short.
+        It is no regular file (a symbolic link isn't followed), not one of acaikit's, or cut short.
     RunError
-        The operating system refuses to read it.
+        It is too large, which says nothing about its content, or the operating system refuses to read it.
     """
     try:
         # O_NONBLOCK: opening a FIFO would otherwise wait for a writer.

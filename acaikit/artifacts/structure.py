@@ -29,9 +29,9 @@ from acaikit.artifacts.messages import (
     number_size,
 )
 
-MOST_OBJECTS = 2**14
+MOST_OBJECTS = 2**17
 MOST_GROUPS = 2**10
-MOST_MESSAGES = 2**18
+MOST_MESSAGES = 2**20
 MOST_CHUNKS = 2**17
 DEEPEST = 8
 """Groups within groups."""

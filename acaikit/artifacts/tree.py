@@ -140,8 +140,10 @@ def _scalar(value: Any, path: str) -> Any:
         except UnicodeEncodeError as error:
             raise TypeError(f"{path}: a str that isn't valid Unicode can't be stored") from error
         return value
+    plain = type(value.item()) if isinstance(value, np.generic) else None
+    hint = f": write {plain.__name__}(...)" if plain in (bool, int, float, str, bytes) else ""
     article = "an" if kind.__name__[0].lower() in "aeiou" else "a"
-    raise TypeError(f"{path}: {article} {kind.__name__} can't be stored")
+    raise TypeError(f"{path}: {article} {kind.__name__} can't be stored{hint}")
 
 
 def _decode(node: Any, group: h5py.Group, indices: Iterator[int]) -> Tree:

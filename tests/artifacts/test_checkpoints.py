@@ -116,6 +116,14 @@ def test_latest_falls_back_and_touches_nothing_without_a_quarantine(checkpoints:
     assert checkpoints.steps() == [1, 2, 3]
 
 
+def test_latest_warns_where_nobody_takes_the_report(checkpoints: Checkpoints) -> None:
+    for step in (1, 2):
+        checkpoints.save(step, tree(step))
+    spoil(checkpoints.path(2))
+    with pytest.warns(UserWarning, match="checkpoint of step 2 passed over"):
+        assert checkpoints.latest()[0] == 1
+
+
 def test_quarantine_keeps_every_bad_file(checkpoints: Checkpoints, tmp_path: Path) -> None:
     quarantine = tmp_path / "quarantine"
     spoiled = []
@@ -192,3 +200,26 @@ def test_peeking_reads_the_plain_entries_alone(tmp_path: Path) -> None:
         checkpoints.path(6).write_bytes(content)
         with pytest.raises(BrokenFile, match="step-000000006"):
             checkpoints.peek(6)
+
+
+def test_a_checkpoint_of_another_run_is_never_moved(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    checkpoints.save(1, tree(1))
+    lines: list[str] = []
+    other = Checkpoints(checkpoints.folder, "other")
+    assert other.latest(report=lines.append, quarantine=tmp_path / "quarantine") is None
+    assert len(lines) == 1 and "belongs to run run" in lines[0]
+    other.save(2, tree(2))
+    other.move_damaged(tmp_path / "quarantine", pytest.fail, below=2)
+    assert checkpoints.steps() == [1, 2] and not (tmp_path / "quarantine").exists()
+
+
+def test_older_ones_that_are_damaged_are_moved(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        checkpoints.save(step, tree(step))
+    for step in (1, 3):
+        spoil(checkpoints.path(step))
+    lines: list[str] = []
+    checkpoints.move_damaged(tmp_path / "quarantine", lines.append, below=3)
+    assert len(lines) == 1 and lines[0].startswith("checkpoint of step 1 is of no use")
+    assert checkpoints.steps() == [2, 3]
+    assert [file.name for file in (tmp_path / "quarantine").iterdir()] == ["step-000000001.h5"]

@@ -155,3 +155,66 @@ def test_a_full_disk_does_not_matter(file: Path, monkeypatch: pytest.MonkeyPatch
 def test_which_processes_run() -> None:
     assert is_running(os.getpid()) and is_running(1)
     assert not is_running(gone())
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "fifo"])
+def test_what_is_no_file_is_not_locked(file: Path, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    match kind:
+        case "link":
+            file.symlink_to(target)
+        case "dangling link":
+            file.symlink_to(tmp_path / "nowhere")
+        case "folder":
+            file.mkdir()
+        case "fifo":
+            os.mkfifo(file)
+    with pytest.raises(RunError, match="isn't a regular file"), RunLock(file):
+        pass
+    assert target.read_text() == "precious"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_forked_process_frees_nothing(file: Path) -> None:
+    with RunLock(file) as lock:
+        if (child := os.fork()) == 0:
+            lock.__exit__(None, None, None)
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert RunLock(file).holder().pid == os.getpid()
+        command = [sys.executable, "-c", HOLD, str(file)]
+        other = subprocess.run(command, input=b"", capture_output=True, check=False)
+        assert b"Held" in other.stderr and other.returncode == 1
+    with RunLock(file):
+        pass
+
+
+def test_another_locks_holder_stays(file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with RunLock(folder / ".lock"):
+        folder.rename(tmp_path / "away")
+        with RunLock(folder / ".lock") as other:
+            pass
+        told = {"pid": os.getpid(), "host": "another", "user": "u", "since": "2026-11-21T13:02:00+00:00"}
+        other.holder_file.write_text(json.dumps(told))
+    assert other.holder().host == "another"
+
+
+@pytest.mark.parametrize("call", ["fsync", "open"], ids=["while it is taken", "while it is given back"])
+def test_an_interrupt_leaves_nothing_locked(file: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    def hold() -> None:
+        with lock:
+            monkeypatch.setattr(os, "open", interrupted)
+
+    lock = RunLock(file)
+    if call == "fsync":
+        monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        hold()
+    monkeypatch.undo()
+    with RunLock(file):
+        pass

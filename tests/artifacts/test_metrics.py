@@ -175,3 +175,15 @@ def test_damage_is_named(tmp_path: Path) -> None:
     middle.unlink()
     with pytest.raises(BrokenFile, match=r"part-000001\.h5 is missing"):
         read_metrics(tmp_path)
+
+
+def test_a_part_of_many_columns_is_sealed_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_module, "SEAL_ROWS", 1000)
+    monkeypatch.setattr(metrics_module, "SEAL_BYTES", 8 * 3 * 70)  # 70 rows of a step and two metrics
+    table = Metrics(tmp_path, "abc")
+    for step in range(150):
+        table.append(step, {"a": step, "b": -step})
+    sizes = [len(metrics_module.read_part(path)[0]) for path in metrics_module.list_parts(tmp_path)]
+    assert sizes == [70, 70, 10]
+    read = Metrics(tmp_path, "abc").read()
+    assert read["step"].tolist() == read["a"].tolist() == list(range(150))

@@ -35,9 +35,13 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_whole_table_is_left_alone(table: Path, tmp_path: Path) -> None:
-    move_damaged_parts(table, tmp_path / "aside", pytest.fail)
-    move_damaged_parts(tmp_path / "none", tmp_path / "aside", pytest.fail)
-    assert len(names(table)) == 4 and not (tmp_path / "aside").exists()
+    copies = ["part-000000 (copy).h5", "part-0000001.h5", "part-1.h5", ".part-000009.h5.1.0123456789abcdef.tmp"]
+    for name in copies:
+        (table / name).touch()
+    assert move_damaged_parts(table, tmp_path / "aside", pytest.fail).tolist() == [0, 1, 2, 3]
+    assert move_damaged_parts(tmp_path / "none", tmp_path / "aside", pytest.fail).tolist() == []
+    assert len(names(table)) == 4 + len(copies) and not (tmp_path / "aside").exists()
+    assert read_metrics(table)["step"].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged"])
@@ -49,7 +53,8 @@ def test_the_parts_before_a_fault_are_kept(table: Path, tmp_path: Path, fault: s
     else:
         path.write_bytes(path.read_bytes()[:-1])
     lines: list[str] = []
-    move_damaged_parts(table, tmp_path / "aside", lines.append)
+    left = move_damaged_parts(table, tmp_path / "aside", lines.append)
+    assert left.tolist() == list(range(part))
     assert len(lines) == 1 and path.name in lines[0]
     moved = [f"part-{number:06d}.h5" for number in range(part + (fault == "missing"), 4)]
     assert names(tmp_path / "aside") == moved

@@ -77,3 +77,43 @@ def test_what_can_not_be_stored_is_named(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="run_id"):
         run.write_run({})
     assert not run.exists()
+
+
+def test_its_folders_are_no_links_but_it_may_be_one(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    run = RunDir(tmp_path / "link")
+    run.write_run(INFO)
+    assert run.read_run() == INFO
+    for name in ("checkpoints", "metrics", "eval", "figures", "quarantine"):
+        (run.path / name).symlink_to(tmp_path / "nowhere")
+        with pytest.raises(RunError, match=f"{name} is a symbolic link"):
+            getattr(run, name)
+        with pytest.raises(RunError, match=f"{name} is a symbolic link"):
+            run.read_run()
+        (run.path / name).unlink()
+        (run.path / name).mkdir()
+        assert getattr(run, name) == run.path / name
+
+
+@pytest.mark.parametrize("what", ["folder", "run.h5"])
+def test_a_path_that_comes_to_mean_another_run_is_noticed(tmp_path: Path, what: str) -> None:
+    run = RunDir(tmp_path / "run")
+    run.write_run(INFO)
+    assert not run.moved
+    run.settle()
+    (run.path / "log.txt").touch()
+    run.check_place()
+    place = run.path if what == "folder" else run.run_file
+    place.rename(tmp_path / "away")
+    for here in (False, True):
+        if here:
+            RunDir(run.path).write_run(INFO)
+        assert run.moved
+        with pytest.raises(OSError, match="moved, removed or replaced"):
+            run.check_place()
+    if what == "folder":
+        run.run_file.unlink()
+        run.path.rmdir()
+    (tmp_path / "away").rename(place)
+    run.check_place()

@@ -255,7 +255,8 @@ class Colour(enum.IntEnum):
     [
         ({1}, "a set can't be stored"),
         (object(), "an object can't be stored"),
-        (np.float64(1), "a float64 can't be stored"),
+        (np.float64(1), "a float64 can't be stored: write float(...)"),
+        (np.bool_(True), "a bool can't be stored: write bool(...)"),
         (Colour.RED, "a Colour can't be stored"),
         (Pair(1, 2), "a Pair can't be stored"),
         (torch.Size([1]), "a Size can't be stored"),

@@ -32,6 +32,7 @@ from acaikit.engine import Trainer
 from acaikit.errors import ConfigError, RunError
 from acaikit.runs.opened import open_run
 from acaikit.runs.provenance import describe
+from acaikit.runs.session import open_session
 
 from .isolated import isolated
 from .memory import most_resident, resident
@@ -547,7 +548,57 @@ def config_of_another_kind(place: Place) -> Read:
     return place.run(plugins=3)
 
 
-NOT_ATTACKS = {"dataset", "raw_chunk", "renamed", "run"}
+def linked(place: Place, name: str) -> Read:
+    """A run of which one folder is a link to a folder of somebody else's, whose files would do."""
+    read, folder = place.run(), place.folder / "run" / name
+    target = place.plugins / name
+    folder.rename(target) if folder.exists() else target.mkdir()
+    folder.symlink_to(target)
+    return read
+
+
+def linked_checkpoints(place: Place) -> Read:
+    return linked(place, "checkpoints")
+
+
+def linked_metrics(place: Place) -> Read:
+    return linked(place, "metrics")
+
+
+def linked_evaluations(place: Place) -> Read:
+    return linked(place, "eval")
+
+
+def linked_figures(place: Place) -> Read:
+    return linked(place, "figures")
+
+
+def linked_quarantine(place: Place) -> Read:
+    return linked(place, "quarantine")
+
+
+def linked_checkpoints_to_go_on_from(place: Place) -> Read:
+    """What a resume can't read it moves: here it would be what lies elsewhere."""
+    linked(place, "checkpoints")
+    return resumed(place)
+
+
+def linked_lock(place: Place) -> Read:
+    """Older filelocks empty the file that the lock is a link to."""
+    place.run()
+    (place.folder / "run" / ".lock").symlink_to(place.secret)
+    return resumed(place)
+
+
+def resumed(place: Place) -> Read:
+    def read() -> object:
+        with open_session(place.folder / "run", say=lambda line: None) as session:
+            return session.state
+
+    return read
+
+
+NOT_ATTACKS = {"dataset", "raw_chunk", "renamed", "resumed", "run"}
 
 
 def corpus() -> dict[str, Callable[[Place], Read]]:
@@ -590,7 +641,7 @@ def run(count: int | None = None, seed: int = 0) -> Report:
     """Read the attacks, all or the first `count`, each in a process of its own; there is no chance in it."""
     begun = time.perf_counter()
     new_run()
-    report = Report("attacks", 0, "hostile files with a right hash; each must be refused in 1 s, nothing else opened")
+    report = Report("attacks", 0, "Hostile files with a right hash: each must be refused in 1 s, nothing else opened.")
     for name, attack in list(corpus().items())[:count]:
         with tempfile.TemporaryDirectory() as folder:
             outcome = isolated(lambda attack=attack, folder=folder: attempt(attack, Path(folder)))

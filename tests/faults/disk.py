@@ -24,7 +24,7 @@ from unittest import mock
 
 import numpy as np
 
-from acaikit.artifacts import h5file, metrics, publish
+from acaikit.artifacts import h5file, metrics, publish, quarantine
 from acaikit.artifacts.checkpoints import MIN_KEEP, Checkpoints
 from acaikit.artifacts.evaluations import read_evaluations, write_evaluation
 from acaikit.artifacts.metrics import Metrics
@@ -36,12 +36,15 @@ from .report import Report
 SECTOR = 512
 RUN_ID = "run"
 INFO = {"run_id": RUN_ID, "resolved": "Experiment.seed = 0", "seed": 0}
+DAMAGED = "step-000000010.h5"
 STALE = ".step-000000006.h5.1.0123456789abcdef.tmp"
+HALF = b"half a checkpoint"
 WHAT = (
-    "The saves of a run (its description, checkpoints and their pruning, metrics, evaluations, a resume) cut off "
-    "between two operations, within a write, or by a loss of power that drops, tears, zeroes or scrambles what was not "
-    "synchronised. All that was acknowledged loads, nothing wrong does, and the run goes on. Without the fsync of the "
-    "file, the fsync of the folder, or the rename, this must fail."
+    "The saves of a run (its description, checkpoints and their pruning, metrics, evaluations, a resume, a move into "
+    "quarantine) cut off between two operations, within a write, or by a loss of power that drops, tears, zeroes or "
+    "scrambles what was not synchronised. All that was acknowledged loads, nothing wrong does, and the run goes on. "
+    "Without the fsync of the file, the fsync of the folder, or the rename, this must fail; and without the fsync that "
+    "follows a removal of metrics or a move into quarantine it must fail just before the next one."
 )
 
 
@@ -53,6 +56,7 @@ class Known:
     checkpoint: tuple[int, int] = (0, 0)
     rows: tuple[tuple[int, int], ...] = ()
     evaluations: tuple[tuple[int, int], ...] = ()
+    moved: bool = False
 
 
 class Op(NamedTuple):
@@ -223,8 +227,10 @@ class Crash(NamedTuple):
     after: Known
 
 
-def crashes(ops: Sequence[Op], rng: random.Random) -> Iterator[Crash]:
+def crashes(ops: Sequence[Op], rng: random.Random, only: int | None = None) -> Iterator[Crash]:
     """Yield states without end, each once: all simple ones in random order, then any.
+
+    `only` crashes after so many operations, and yields nothing but the simple ones.
 
     The simple ones: killed after each operation, and within each write at each sector; power lost after each operation,
     with all, none, one, or all but one of the unsure names, each with the unsynchronised bytes torn in each way.
@@ -241,10 +247,12 @@ def crashes(ops: Sequence[Op], rng: random.Random) -> Iterator[Crash]:
     def lost_power(at: int, lost: set[int], way: str) -> Crash:
         return crash(f"power lost, {way}", at, state(ops[:at], lost, Tear(way, rng)))
 
-    simple: list[tuple[Callable[..., Crash], tuple[Any, ...]]] = [(killed, (at,)) for at in range(len(ops) + 1)]
-    for at, op in enumerate(ops):
-        simple += [(killed, (at, written)) for written in range(SECTOR, len(op.data), SECTOR)]
-    for at in range(len(ops) + 1):
+    moments = range(len(ops) + 1) if only is None else [only]
+    simple: list[tuple[Callable[..., Crash], tuple[Any, ...]]] = [(killed, (at,)) for at in moments]
+    for at in moments:
+        data = ops[at].data if at < len(ops) else b""
+        simple += [(killed, (at, written)) for written in range(SECTOR, len(data), SECTOR)]
+    for at in moments:
         names = unsure(ops[:at])
         losses = [set(), set(names), *({name} for name in names), *({*names} - {name} for name in names)]
         simple += [(lost_power, (at, lost, way)) for lost in losses for way in Tear.WAYS]
@@ -253,7 +261,7 @@ def crashes(ops: Sequence[Op], rng: random.Random) -> Iterator[Crash]:
     def every() -> Iterator[Crash]:
         for make, arguments in simple:
             yield make(*arguments)
-        while True:
+        while only is None:
             at = rng.randrange(len(ops) + 1)
             lost = {name for name in unsure(ops[:at]) if rng.random() < 0.5}
             yield lost_power(at, lost, rng.choice(Tear.WAYS))
@@ -265,6 +273,12 @@ def crashes(ops: Sequence[Op], rng: random.Random) -> Iterator[Crash]:
         if (key := hash(found[1:])) not in seen:
             seen.add(key)
             yield found
+
+
+def before_sync(ops: Sequence[Op], kind: str, folder: str) -> int:
+    """Return after how many operations the first synchronisation of a folder comes that follows one in `folder`."""
+    since = next(at for at, op in enumerate(ops) if op.kind == kind and folder in op.folders)
+    return next(at for at in range(since, len(ops)) if ops[at].kind == "sync folder")
 
 
 def tree(step: int, life: int) -> dict[str, Any]:
@@ -291,15 +305,19 @@ def live(recorder: Recorder) -> None:
         write_evaluation(run.eval, "probe", step, RUN_ID, {"life": life}, {}, {"latents": np.full(50, life)})
         recorder.acknowledge(evaluations=tuple(sorted({**dict(recorder.known.evaluations), step: life}.items())))
 
+    def leave(name: str) -> None:
+        descriptor = os.open(run.checkpoints / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.write(descriptor, HALF)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
     for step in range(1, 6):
         row(step, 0)
         save(step, 0)
     measure(4, 0)
     row(6, 0)
     row(7, 0)
-    descriptor = os.open(run.checkpoints / STALE, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    os.write(descriptor, b"half a checkpoint")
-    os.close(descriptor)
+    leave(STALE)
 
     publish.remove_stale(run.checkpoints)
     table = Metrics(run.metrics, RUN_ID)
@@ -309,6 +327,12 @@ def live(recorder: Recorder) -> None:
         row(step, 1)
         save(step, 1)
         measure(4 + step % 2, step)
+
+    leave(DAMAGED)
+    publish.sync_folder(run.checkpoints)
+    checkpoints.latest(report=lambda line: None, quarantine=run.quarantine)
+    recorder.acknowledge(moved=True)
+    row(10, 1)
 
 
 def record() -> list[Op]:
@@ -342,6 +366,9 @@ def unsynchronised() -> contextlib.AbstractContextManager[Any]:
 def recover(root: Path, crash: Crash) -> list[str]:
     """Do what a resume does in a folder that a crash left; return what was lost, wrong, or in the way."""
     run, said = RunDir(root / "run"), list[str]()
+    aside = run.quarantine / DAMAGED
+    if crash.before.moved and (not aside.exists() or aside.read_bytes() != HALF):
+        said.append(f"{DAMAGED} isn't where it was moved to")
     for folder in (run.path, run.checkpoints, run.metrics, run.eval):
         publish.remove_stale(folder)
     if run.exists():
@@ -353,7 +380,12 @@ def recover(root: Path, crash: Crash) -> list[str]:
         run.write_run(INFO)
 
     checkpoints = Checkpoints(run.checkpoints, RUN_ID)
-    step, found = checkpoints.latest(report=said.append, quarantine=run.quarantine) or (0, None)
+
+    def report(line: str) -> None:
+        if DAMAGED not in line:
+            said.append(line)
+
+    step, found = checkpoints.latest(report=report, quarantine=run.quarantine) or (0, None)
     allowed = [known.checkpoint for known in (crash.before, crash.after)]
     if step not in dict(allowed):
         said.append(f"the newest checkpoint is of step {step}, not {allowed}")
@@ -436,14 +468,20 @@ class _FoldersOnly:
 
 @contextlib.contextmanager
 def without(what: str) -> Iterator[None]:
-    """Take a step out of how files are published: the ``fsync``, the ``folder fsync`` or the ``rename``."""
+    """Take out a step: of publishing the "fsync", the "folder fsync" or the "rename", or another of `SPOTS`."""
     patched: tuple[Any, str, Any] = {
         "fsync": (publish, "os", _FoldersOnly()),
         "folder fsync": (publish, "sync_folder", lambda folder: None),
         "rename": (h5file, "publish", _publish_in_place),
+        "fsync of a removal": (metrics, "sync_folder", lambda folder: None),
+        "fsync of a move": (quarantine, "sync_folder", lambda folder: None),
     }[what]
     with mock.patch.object(*patched):
         yield
+
+
+SPOTS = {"fsync of a removal": ("unlink", "run/metrics"), "fsync of a move": ("replace", "run/quarantine")}
+"""What matters for a moment only, and the operation and the folder that it follows."""
 
 
 def run(count: int, seed: int = 0) -> Report:
@@ -455,11 +493,13 @@ def run(count: int, seed: int = 0) -> Report:
         report.faults += [f"{crash.what}: {fault}" for fault in faults_of(crash)]
     report.found = dict(sorted(kinds.items()))
     some = max(count // 10, 30)
-    for step in ("fsync", "folder fsync", "rename"):
+    for step in ("fsync", "folder fsync", "rename", *SPOTS):
         with without(step):
             ops = record()
-        found = sum(bool(faults_of(crash)) for crash in islice(crashes(ops, random.Random(seed)), some))
-        report.found[f"without the {step}, bad of {some}"] = found
+        at = before_sync(ops, *SPOTS[step]) if step in SPOTS else None
+        states = list(islice(crashes(ops, random.Random(seed), at), some))
+        found = sum(bool(faults_of(crash)) for crash in states)
+        report.found[f"on purpose without the {step}: damage found (of {len(states)})"] = found
         if not found:
             report.faults.append(f"nothing is amiss without the {step}: these states can't tell")
     report.seconds = time.perf_counter() - start

@@ -17,8 +17,9 @@ def test_every_state_that_a_crash_leaves_can_be_gone_on_from() -> None:
     report = disk.run(120)
     assert report.faults == []
     assert {"killed", "killed within a write", "power lost, zeros"} < set(report.found)
-    for step in ("fsync", "folder fsync", "rename"):
-        assert report.found[f"without the {step}, bad of 30"] > 0
+    found = {name.partition(":")[0]: number for name, number in report.found.items()}
+    for step in ("fsync", "folder fsync", "rename", *disk.SPOTS):
+        assert found[f"on purpose without the {step}"] > 0
 
 
 def test_each_state_comes_once() -> None:
