@@ -9,13 +9,18 @@ from typing import cast
 
 from acaikit.errors import UserError
 
+SIZE = 2**31 - 1
+"""The largest size of anything: a product of two still fits 64 bits."""
 
-def whole(name: str, value: object, at_least: int) -> None:
-    """Refuse anything but an int of at least `at_least`."""
+
+def whole(name: str, value: object, at_least: int, at_most: int | None = None) -> None:
+    """Refuse anything but an int of at least `at_least`, and of at most `at_most` where that is given."""
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
         rounded = isinstance(value, float) and value.is_integer() and value >= at_least
         hint = f": write {int(cast('float', value))}" if rounded else _unquoted(value)
         raise UserError(f"{name} must be a whole number of at least {at_least}, not {said(value)}{hint}")
+    if at_most is not None and value > at_most:
+        raise UserError(f"{name} must be a whole number of at most {at_most:,}, not {said(value)}")
 
 
 def number(name: str, value: object, at_least: float, *, strictly: bool = False) -> None:

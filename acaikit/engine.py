@@ -7,6 +7,7 @@ drives it to its budget and tells callbacks what happens.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, Protocol
 
 import torch
@@ -19,11 +20,13 @@ from acaikit.errors import UserError
 from acaikit.evaluators.base import Trained
 from acaikit.evaluators.measure import measure
 from acaikit.experiment import Experiment
-from acaikit.health import Sign, latent_scale
+from acaikit.fingerprint import fingerprint
+from acaikit.fit import check_state
+from acaikit.health import SETTLED, Sign, latent_scale
+from acaikit.memory import check_memory, telling_of_memory
 from acaikit.nets import channels_last
 from acaikit.objective import Objective, generators
 from acaikit.rng import derive_seed, generator, global_states, seed_globals, set_global_states
-from acaikit.schema import check_fits
 from acaikit.types import Scores, Step
 
 
@@ -58,13 +61,16 @@ class Trainer:
     Raises
     ------
     UserError
-        If the parts don't fit together, or `on_nan` is another.
+        If the parts don't fit together, they or a batch take more memory than there is, or `on_nan` is another.
     """
 
     def __init__(self, experiment: Experiment, device: torch.device | str = "cpu", on_nan: str = "stop") -> None:
         if on_nan not in ON_NAN:
             raise UserError(f"on_nan must be one of {', '.join(ON_NAN)}, not {checks.said(on_nan)}")
         self.experiment, self.device = experiment, torch.device(device)
+        size = experiment.batch_size
+        what = f"a batch of Experiment.batch_size = {size:,}"
+        check_memory(what, 4 * size * prod(experiment.dataset.shape), "lower it")
         self.model, self.probe = experiment.build()
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = Objective(self.model, self.probe)
@@ -83,6 +89,7 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
         self._last: tuple[Tensor, dict[str, Step]] | None = None
+        self._restored_under: dict[str, Any] | None = None
 
     def _sow(self, seed: int) -> None:
         """Make every generator anew, and the data stream, which may hold what was drawn from the old one."""
@@ -117,6 +124,12 @@ class Trainer:
         """Whether the budget is spent."""
         return self.samples >= self.budget
 
+    @property
+    def trained_under(self) -> dict[str, Any]:
+        """The fingerprint of the last step; before a first one, of what there is now."""
+        return fingerprint(self.device) if self._restored_under is None else self._restored_under
+
+    @telling_of_memory("a training step", "lower Experiment.batch_size")
     def step(self) -> dict[str, Tensor]:
         """Show one batch to every player and let every optimizer step; return the losses by name, detached.
 
@@ -141,6 +154,7 @@ class Trainer:
         self.steps += 1
         self.samples += len(x)
         self._last = x, views
+        self._restored_under = None
         return losses
 
     def _update(self, losses: dict[str, Tensor], views: dict[str, Step]) -> None:
@@ -189,7 +203,7 @@ class Trainer:
     def health(self) -> dict[str, Sign]:
         """Return the signs of health of the last step, as ``regularizer/sign`` and "latent_scale"; changes no state.
 
-        There are none before a first step.
+        There are none before a first step, and before 1,000 steps a regularizer's signs are numbers without a warning.
         """
         if self._last is None:
             return {}
@@ -201,7 +215,7 @@ class Trainer:
                 checks.instance(f"what {name}.health returns", found, dict)
                 for sign, seen in found.items():
                     checks.instance(f"what {name}.health returns as {sign!r}", seen, Sign)
-                    signs[f"{name}/{sign}"] = seen
+                    signs[f"{name}/{sign}"] = seen if self.steps >= SETTLED else Sign(seen.value)
         return signs
 
     def _batch(self) -> Batch:
@@ -225,7 +239,7 @@ class Trainer:
         return measure(self.trained, self.experiment.evaluators)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that changes in training."""
+        """Return everything that changes in training, and `trained_under`."""
         return {
             "model": self.model.state_dict(),
             "probe": None if self.probe is None else self.probe.state_dict(),
@@ -233,6 +247,7 @@ class Trainer:
             "generators": {name: g.get_state() for name, g in self._own().items()} | global_states(self.device),
             "data": self.stream.state_dict(),
             "losses": {"sums": self._sums, "count": self._summed},
+            "fingerprint": self.trained_under,
             **{name: getattr(self, held) for name, held in _PLAIN.items()},
         }
 
@@ -240,7 +255,7 @@ class Trainer:
         return {"data": self.data_order, **{f"noise/{name}": g for name, g in self.noise.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned.
+        """Restore what `state_dict` returned. Its fingerprint may be any: it stays that of the last step.
 
         Raises
         ------
@@ -249,7 +264,7 @@ class Trainer:
         """
         mine = self.state_dict()
         try:
-            check_fits(state, mine, self.optimizers)
+            check_state(state, mine, self.optimizers)
             self._draw_from(state)
             self.model.load_state_dict(state["model"])
             if self.probe is not None:
@@ -264,6 +279,7 @@ class Trainer:
             raise UserError(f"the checkpoint doesn't fit the experiment: {error}") from error
         self._sums = {name: total.to(self.device) for name, total in state["losses"]["sums"].items()}
         self._summed = state["losses"]["count"]
+        self._restored_under = dict(state["fingerprint"])
         for name, held in _PLAIN.items():
             setattr(self, held, state[name])
 

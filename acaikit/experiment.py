@@ -14,6 +14,7 @@ from acaikit.data.base import Dataset
 from acaikit.errors import UserError
 from acaikit.evaluators.base import Evaluator
 from acaikit.likelihoods import MSE, Likelihood
+from acaikit.memory import telling_of_memory
 from acaikit.model import Autoencoder
 from acaikit.nets import Decoder, Encoder
 from acaikit.probe import Probe
@@ -69,8 +70,9 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"samples": 1, "batch_size": 1, "evaluate_every": 1, "seed": 0}.items():
+        for name, least in {"samples": 1, "evaluate_every": 1, "seed": 0}.items():
             checks.whole(f"Experiment.{name}", getattr(self, name), least)
+        checks.whole("Experiment.batch_size", self.batch_size, 1, checks.SIZE)
         checks.number("Experiment.learning_rate", self.learning_rate, 0, strictly=True)
         for name, kind in _KINDS.items():
             checks.instance(f"Experiment.{name}", getattr(self, name), kind)
@@ -95,14 +97,31 @@ class Experiment:
         Raises
         ------
         UserError
-            If the parts' sizes don't fit together.
+            If the parts' sizes don't fit together, or they take more memory than there is.
         """
         parts = (self.encoder, self.decoder, self.likelihood, list(self.regularizers))
         # torch draws weights from its global generator when layers are made, before they are drawn from the seed.
         with torch.random.fork_rng(devices=[]):
             model = Autoencoder(*copy.deepcopy(parts), self.dataset.shape, seed=self.seed)
             probed = self.probe and self.dataset.classes is not None
-            return model, Probe(model.latent_shape, self.dataset.classes or 0, self.seed) if probed else None
+            with telling_of_memory("the probe", "make the latents smaller"):
+                return model, Probe(model.latent_shape, self.dataset.classes or 0, self.seed) if probed else None
+
+    def outline(self) -> tuple[Autoencoder, Probe | None]:
+        """Return model and probe as `build` does, but on torch's meta device: names and shapes that take no memory.
+
+        A part that can't be built there makes all be built with memory.
+
+        Raises
+        ------
+        UserError
+            As `build`.
+        """
+        try:
+            with torch.device("meta"):
+                return self.build()
+        except (RuntimeError, TypeError):  # what torch raises where a tensor's numbers are asked for
+            return self.build()
 
 
 def key_of(evaluator: Evaluator) -> str:

@@ -64,7 +64,8 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         Fingerprints. What only one of them has is passed over: another version of acaikit took that one.
     """
     lines = []
-    for name in [name for name in now if name in then and then[name] != now[name]]:
+    # As texts: those of somebody else's run may be of any kind.
+    for name in [name for name in now if name in then and str(then[name]) != str(now[name])]:
         meaning = _MEANINGS[name].format(then=then[name], small=str(then[name]).lower())
         lines.append(f"{name} {then[name]} -> {now[name]}: {meaning}")
     return lines

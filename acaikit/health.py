@@ -11,6 +11,8 @@ from acaikit import checks
 
 CONSTANT = 1e-6
 """Spread of a critic's outputs, as a share of their mean size, that is none: what rounding leaves in float32."""
+SETTLED = 1_000
+"""Steps before which only latents that explode are warned of: much that looks lost early on recovers by itself."""
 EXPLODED = 1e3
 """Root mean square of latents that no model needs: N(0, I) has 1."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from acaikit.errors import UserError
 from acaikit.likelihoods import Likelihood
+from acaikit.memory import telling_of_memory
 from acaikit.nets import Decoder, Encoder
 from acaikit.paths import Landscape, ModelPath, Path, resolve
 from acaikit.regularizer import Architecture, Regularizer
@@ -26,6 +28,10 @@ def named(regularizers: Iterable[Regularizer]) -> dict[str, Regularizer]:
         same = sum(type(other).__name__ == kind for other in names.values())
         names[f"{kind}_{same + 1}" if same else kind] = regularizer
     return names
+
+
+def _telling(part: nn.Module) -> AbstractContextManager[None]:
+    return telling_of_memory(type(part).__name__, "make its layers, or the data, smaller")
 
 
 class Autoencoder(nn.Module):
@@ -52,7 +58,7 @@ class Autoencoder(nn.Module):
     Raises
     ------
     UserError
-        If the parts' sizes don't fit together.
+        If the parts' sizes don't fit together, or a part takes more memory than there is.
     """
 
     def __init__(
@@ -67,11 +73,14 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.data_shape = data_shape
-        self.latent_shape = shape(encoder.build(data_shape), f"{type(encoder).__name__}.build")
-        decoder.build(self.latent_shape, data_shape)
+        with _telling(encoder):
+            self.latent_shape = shape(encoder.build(data_shape), f"{type(encoder).__name__}.build")
+        with _telling(decoder):
+            decoder.build(self.latent_shape, data_shape)
         self._regularizers = nn.ModuleDict(named(regularizers))
         for regularizer in self.regularizers.values():
-            regularizer.build(Architecture(data_shape, self.latent_shape, encoder))
+            with _telling(regularizer):
+                regularizer.build(Architecture(data_shape, self.latent_shape, encoder))
         for name, part in {"encoder": encoder, "decoder": decoder, **self.regularizers}.items():
             initialise(part, seed, name)
 

@@ -116,6 +116,7 @@ class Regularizer(nn.Module):
 
         `step` is the last training step's, detached. Called at every row of the metrics, without gradients and with the
         weights of after that step; it must be deterministic and change nothing, so it can't call ``step.decode``.
+        Warnings count from the 1,000th step on.
         """
         return {}
 

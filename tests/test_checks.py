@@ -16,6 +16,12 @@ def test_whole_refuses(value: object) -> None:
         checks.whole("A.n", value, at_least=1)
 
 
+def test_whole_refuses_what_no_size_can_be() -> None:
+    checks.whole("A.n", checks.SIZE, 1, checks.SIZE)
+    with pytest.raises(UserError, match=r"A.n must be a whole number of at most 2,147,483,647, not 2147483648$"):
+        checks.whole("A.n", 2**31, 1, checks.SIZE)
+
+
 @pytest.mark.parametrize("value", [-0.1, True, "1", None, math.nan, math.inf])
 def test_number_refuses(value: object) -> None:
     with pytest.raises(UserError, match=f"A.x must be a number of at least 0, not {value!r}"):

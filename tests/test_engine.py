@@ -248,6 +248,17 @@ def test_evaluation_falls_where_a_multiple_is_passed_and_at_the_end(
     assert told.told == expected
 
 
+def test_a_state_says_what_its_last_step_was_trained_under() -> None:
+    stopped, resumed = trainer(), trainer()
+    now = stopped.state_dict()["fingerprint"]
+    assert now["threads"] == torch.get_num_threads()
+    then = now | {"threads": now["threads"] + 1, "torch": "2.6.0"}
+    resumed.load_state_dict(stopped.state_dict() | {"fingerprint": then})
+    assert resumed.state_dict()["fingerprint"] == resumed.trained_under == then
+    resumed.step()
+    assert resumed.state_dict()["fingerprint"] == now
+
+
 def test_rows_hold_the_mean_losses_since_the_row_before() -> None:
     t, told = trainer(*everything(), samples=28), Recorder()
     train(t, [told])

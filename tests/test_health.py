@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from acaikit.engine import Trainer
 from acaikit.errors import UserError
-from acaikit.health import Sign, critic_spread, latent_scale
+from acaikit.health import SETTLED, Sign, critic_spread, latent_scale
 from acaikit.regularizers import ACAI, KL, VQEMA, AdversarialPrior, Regularizer
 from acaikit.testing import NotConforming, check_health, check_regularizer
 from acaikit.testing.fixtures import small_trainer
@@ -92,6 +93,7 @@ def test_a_model_as_it_is_drawn_is_well() -> None:
 def test_a_critic_whose_last_layer_is_zero_has_collapsed(part: Callable[[], Regularizer]) -> None:
     trainer = trained(part())
     name = f"{part.__name__}/critic_spread"
+    trainer.steps = SETTLED
     before = trainer.health()[name]
     assert before.warning is None and before.value > 0
     *_, weight, _ = trainer.model.regularizers[part.__name__].critic.parameters()
@@ -100,6 +102,16 @@ def test_a_critic_whose_last_layer_is_zero_has_collapsed(part: Callable[[], Regu
     after = trainer.health()[name]
     assert after.value == pytest.approx(0, abs=1e-6)
     assert after.warning is not None and "the critic has collapsed" in after.warning
+    trainer.steps = SETTLED - 1
+    assert trainer.health()[name] == Sign(after.value)
+
+
+@pytest.mark.parametrize("part", [ACAI, AdversarialPrior])
+def test_of_a_batch_of_one_a_critic_tells_nothing(part: Callable[[], Regularizer]) -> None:
+    trainer = trained(part())
+    (step,) = trainer._last[1].values()
+    alone = SimpleNamespace(z=step.z[:1])
+    assert trainer.model.regularizers[part.__name__].health(alone) == {}
 
 
 class Emits(Regularizer):

@@ -20,7 +20,7 @@ def of_config(config: Config, experiment: Experiment) -> dict[str, Any]:
     from acaikit.nets import count_parameters
     from acaikit.registry import find
 
-    model, probe = experiment.build()
+    model, probe = experiment.outline()
     critics = {name: reg.critic for name, reg in model.regularizers.items() if reg.critic is not None}
     inside = {
         name: count_parameters(reg) - (count_parameters(reg.critic) if reg.critic is not None else 0)
@@ -54,6 +54,7 @@ def of_run(run: OpenRun) -> dict[str, Any]:
     """Describe a run."""
     from acaikit.config import read_resolved
 
+    run.check()
     told = of_config(read_resolved(run.config), run.experiment)
     progress = {"budget": run.budget, "samples": run.samples, "step": run.step, "finished": run.finished}
     kept = ("run_id", "created", "seed", "overrides", "python", "libraries", "plugins", "git_commit", "fingerprint")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,15 +14,19 @@ from rich.console import Console
 from acaikit.cli import options
 from acaikit.cli.lasting import lasting_output
 from acaikit.cli.terminal import fail, out, print_json, say
+from acaikit.runs.stopping import Interrupted, Starting, Stopper
 
 if TYPE_CHECKING:
     from acaikit.divergence import Diverged
     from acaikit.runs.session import Session
-    from acaikit.runs.stopping import Stopper
 
 
 DIVERGED = 3
 """The exit code of a run that diverged."""
+TENSORS = 10
+"""Names of tensors that --json lists at most: of a whole model's gradients the first tell as much."""
+SANE = 1e-2
+"""The largest learning rate of which a tenth is worth a try; above it, Experiment's own is."""
 
 
 def register(app: typer.Typer) -> None:
@@ -51,38 +58,35 @@ def run(
 
     An unfinished run of the same experiment in the run directory is continued; a finished one is left as it is.
     """
-    from acaikit.cli import describe
-    from acaikit.config import build, read_recipe, telling_places
-    from acaikit.objective import players
-    from acaikit.recipes import locate
-    from acaikit.runs.session import check, open_session
-    from acaikit.runs.stopping import Stopper
+    with Starting() as starting:
+        from acaikit.cli import describe
+        from acaikit.config import build, read_recipe, telling_places
+        from acaikit.objective import players
+        from acaikit.recipes import locate
+        from acaikit.runs.session import check, open_session
 
-    options.apply(data_dir, threads, quiet=quiet)
-    bindings = [*(overrides or []), *([f"Experiment.seed = {seed}"] if seed is not None else [])]
-    config = read_recipe(recipe, bindings)
-    experiment = build(config)
-    path = directory or Path("runs") / f"{locate(recipe).stem}-s{experiment.seed}"
-    chosen = options.pick(device, path)
-    if dry_run:
-        check(path, config)
-        with telling_places(config):
-            told = describe.of_config(config, experiment)
-            players(*experiment.build())
-        describe.show(told, as_json)
-        if not as_json:
-            say(f"nothing was trained; without --dry-run this runs in {path} on {chosen}", out)
-        return
-    limit = options.seconds(max_time)
-    given = options.Given(data_dir, device, threads)
-    trouble = options.trouble(on_nan, on_save_error)
-    with (
-        lasting_output(),
-        open_session(path, config=config, overrides=bindings, device=chosen, say=say, warn=_warn, **trouble) as session,
+        options.apply(data_dir, threads, quiet=quiet)
+        bindings = [*(overrides or []), *([f"Experiment.seed = {seed}"] if seed is not None else [])]
+        config = read_recipe(recipe, bindings)
+        experiment = build(config)
+        path = directory or Path("runs") / f"{locate(recipe).stem}-s{experiment.seed}"
+        chosen = options.pick(device, path)
+        if dry_run:
+            check(path, config)
+            with telling_places(config):
+                told = describe.of_config(config, experiment)
+                players(*experiment.build())
+            describe.show(told, as_json)
+            if not as_json:
+                say(f"nothing was trained; without --dry-run this runs in {path} on {chosen}", out)
+            return
+        limit = options.seconds(max_time)
+        given = options.Given(data_dir, device, threads)
+        trouble = options.trouble(on_nan, on_save_error)
+        opening = open_session(path, config=config, overrides=bindings, device=chosen, say=say, warn=_warn, **trouble)
         # Only once training begins does Ctrl-C ask for a stop in good order: a download is to end at once.
-        Stopper(limit, session.save_soon) as stopper,
-    ):
-        _train(session, stopper, given, quiet, as_json)
+        with lasting_output(), opening as session, Stopper(limit, session.save_soon) as stopper:
+            _attend(session, stopper, starting, given, quiet, as_json)
 
 
 def resume(
@@ -98,21 +102,16 @@ def resume(
     as_json: options.AsJson = False,
 ) -> None:
     """Continue a run from its last checkpoint, bit for bit; with --samples, beyond its budget."""
-    from acaikit.runs.session import open_session
-    from acaikit.runs.stopping import Stopper
+    with Starting() as starting:
+        from acaikit.runs.session import open_session
 
-    options.apply(data_dir, threads, quiet=quiet)
-    limit = options.seconds(max_time)
-    given = options.Given(data_dir, device, threads)
-    trouble = options.trouble(on_nan, on_save_error)
-    with (
-        lasting_output(),
-        open_session(run_dir, device=options.pick(device, run_dir), say=say, warn=_warn, **trouble) as session,
-        Stopper(limit, session.save_soon) as stopper,
-    ):
-        if samples is not None:
-            session.extend(samples)
-        _train(session, stopper, given, quiet, as_json)
+        options.apply(data_dir, threads, quiet=quiet)
+        limit = options.seconds(max_time)
+        given = options.Given(data_dir, device, threads)
+        trouble = options.trouble(on_nan, on_save_error)
+        opening = open_session(run_dir, device=options.pick(device, run_dir), say=say, warn=_warn, **trouble)
+        with lasting_output(), opening as session, Stopper(limit, session.save_soon) as stopper:
+            _attend(session, stopper, starting, given, quiet, as_json, samples)
 
 
 def _warn(line: str) -> None:
@@ -121,11 +120,33 @@ def _warn(line: str) -> None:
     say(line, console)
 
 
+def _attend(
+    session: Session,
+    stopper: Stopper,
+    starting: Starting,
+    given: options.Given,
+    quiet: bool,
+    as_json: bool,
+    samples: int | None = None,
+) -> None:
+    """Train, and tell how it went; a second signal ends either at once."""
+    try:
+        if starting.asked:
+            session.save_soon()
+        if samples is not None:
+            session.extend(samples)
+        _train(session, stopper, given, quiet, as_json)
+    except Interrupted as interrupted:
+        session.log.add(f"interrupted by a second signal, {Signals(interrupted.signal).name}")
+        again = given.command("resume", session.directory.path)
+        say(f"interrupted; what was saved before stands, continue with: {again}")
+        raise typer.Exit(128 + interrupted.signal) from None
+
+
 def _train(session: Session, stopper: Stopper, given: options.Given, quiet: bool, as_json: bool) -> None:
     from acaikit.divergence import Diverged
     from acaikit.report.progress import Reporter
     from acaikit.runs.session import State
-    from acaikit.runs.stopping import Interrupted
 
     trainer, path = session.trainer, session.directory.path
     console = Console(quiet=quiet or as_json)
@@ -144,49 +165,73 @@ def _train(session: Session, stopper: Stopper, given: options.Given, quiet: bool
     except Diverged as found:
         _tell_divergence(session, found, given)
         if as_json:
-            print_json(_summary(session, [], found))
+            print_json(_summary(session, given, "diverged", found=found))
         raise typer.Exit(DIVERGED) from None
-    except Interrupted as interrupted:
-        say(f"interrupted; what was saved before stands, continue with: {again}")
-        raise typer.Exit(128 + interrupted.signal) from None
     if trainer.finished:
         _conclude(session, console, given, as_json)
-        if not session.saved:
-            raise typer.Exit(1)
-        return
-    saved = "saved" if session.saved else "NOT saved"
-    say(f"stopped at {trainer.samples:,} of {trainer.budget:,} samples, {saved}; continue with: {again}", console)
-    if as_json:
-        print_json(_summary(session, []))
+    else:
+        if session.saved:
+            reached = f"stopped at {trainer.samples:,} of {trainer.budget:,} samples, saved"
+            say(f"{reached}; continue with: {again}", console)
+        if as_json:
+            print_json(_summary(session, given, _stopped_by(session, stopper)))
+    if not session.saved:
+        onward = (
+            f"continue with: {again}" if session.checkpoints.steps() else "begin anew in another folder, with --dir"
+        )
+        fail(
+            f"the end, at {trainer.samples:,} of {trainer.budget:,} samples, is NOT saved: {session.unsaved}; "
+            f"{_stands(session)}. Once the cause is mended, {onward}"
+        )
     if session.given_up or not session.saved:
         raise typer.Exit(1)
-    if stopper.signal is not None:
+    if stopper.signal is not None and not trainer.finished:
         raise typer.Exit(128 + stopper.signal)
 
 
+def _stopped_by(session: Session, stopper: Stopper) -> str:
+    if session.given_up:
+        return "unsaved"
+    return "max-time" if stopper.signal is None else Signals(stopper.signal).name
+
+
+def _stands(session: Session) -> str:
+    steps = session.checkpoints.steps()
+    return f"the checkpoint of step {steps[-1]} stands" if steps else "there is no checkpoint"
+
+
 def _tell_divergence(session: Session, found: Diverged, given: options.Given) -> None:
-    path, step = session.directory.path, session.saver.saved_step
-    stands = "no checkpoint had been saved yet" if step < 0 else f"the checkpoint of step {step} stands"
+    from acaikit.report.tables import reported
+
+    path, experiment = session.directory.path, session.trainer.experiment
+    table, stands = session.metrics.read(), _stands(session)
+    if (scores := reported(table)) and not any(isfinite(score["last"]) for score in scores.values()):
+        stands += f", but no score was finite any more at step {table['step'][-1]}"
     fail(f"{found}; {stands}. To try:")
-    means = {"skip": "leave out such updates", "rewind": "go back and on with other draws"}
-    for way, meaning in means.items():
+    back = "go back and on with other draws"
+    if session.saver.saved_step < 0:
+        back = "begin again with other draws; what isn't chance happens again"
+    for way, meaning in {"skip": "leave out such updates", "rewind": back}.items():
         if way != session.trainer.on_nan:
             say(f"  {given.command('resume', path, '--on-nan', way)}  # {meaning}")
-    smaller = session.trainer.experiment.learning_rate / 10
-    say(f"or a new run with a smaller learning rate: --set Experiment.learning_rate={smaller:g}")
+    rate = experiment.learning_rate
+    smaller = rate / 10 if rate <= SANE else type(experiment).learning_rate
+    say(f"or a new run with a smaller learning rate than {rate:g}: --set Experiment.learning_rate={smaller:g}")
 
 
 def _conclude(session: Session, console: Console, given: options.Given, as_json: bool) -> None:
     from acaikit.report.tables import scores_table
 
-    files = _pictures(session)
+    files = _pictures(session) if session.saved else []
     if as_json:
-        print_json(_summary(session, files))
+        print_json(_summary(session, given, None, files))
         return
     path = session.directory.path
     console.print(scores_table(session.metrics.read()))
     for file in files:
         say(f"picture: {file}", console)
+    if not session.saved:
+        return
     console.print("next:")
     commands = {
         given.command("eval", path): "measure again; with flags, more",
@@ -205,6 +250,8 @@ def _pictures(session: Session) -> list[Path]:
 
     trainer, folder = session.trainer, session.directory.figures
     there = sorted(folder.glob("*.png"))
+    if session.directory.moved:
+        return []
     if session.state is State.FINISHED and there:
         return there
     shown = about(session.directory.path.resolve().name, trainer.samples)
@@ -215,17 +262,26 @@ def _pictures(session: Session) -> list[Path]:
         return []
 
 
-def _summary(session: Session, files: list[Path], found: Diverged | None = None) -> dict[str, object]:
+def _summary(
+    session: Session,
+    given: options.Given,
+    stopped_by: str | None,
+    files: Sequence[Path] = (),
+    found: Diverged | None = None,
+) -> dict[str, object]:
     from acaikit.report.tables import reported
 
-    trainer = session.trainer
+    trainer, path = session.trainer, session.directory.path
     return {
-        "run": str(session.directory.path),
+        "run": str(path),
         "step": trainer.steps,
         "samples": trainer.samples,
         "budget": trainer.budget,
         "finished": trainer.finished and found is None,
-        "diverged": found and {"step": found.step, "terms": found.terms, "tensors": found.tensors},
+        "saved": session.saved,
+        "stopped_by": stopped_by,
+        "resume": given.command("resume", path),
+        "diverged": found and {"step": found.step, "terms": found.terms, "tensors": found.tensors[:TENSORS]},
         "scores": reported(session.metrics.read()),
         "figures": [str(file) for file in files],
     }

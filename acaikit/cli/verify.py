@@ -32,7 +32,7 @@ def verify(
     """Check a run's files, and that its last stretch comes to the same bits when it is trained again.
 
     The stretch lies between the two newest checkpoints; with only one, it is all from the start. It is trained in
-    memory, where the run was trained and with as many threads unless told otherwise, and weights, optimizers,
+    memory, where it was trained and with as many threads unless told otherwise, and weights, optimizers,
     generators and metrics are compared bit for bit. Nothing is written, and the run may be training meanwhile. Exit
     code 1 if a file is broken or a bit differs, 2 if there is nothing to verify.
     """
@@ -61,15 +61,17 @@ def _show(verdict: Verdict, shown: bool) -> None:
         fail(str(file.fault))
     if shown:
         whole = len(files.checked) - len(files.faults)
-        _tell(f"files: {whole} of {len(files.checked)} are whole and are what their names say")
+        _tell(f"files: {whole:,} of {len(files.checked):,} are whole and are what their names say")
         _list("in quarantine, as damaged", files.quarantined)
         _list("temporary, a live writer's or left by a killed process", files.temporary)
         _list("not acaikit's", files.unknown)
     replay = verdict.replay
     if replay is None:
-        fail(f"{verdict.path}: nothing was trained again, for lack of a checkpoint that is whole")
+        lacking = "a checkpoint that is whole" if files.checked[0].fault is None else "a run.h5 that is whole"
+        fail(f"{verdict.path}: nothing was trained again, for lack of {lacking}")
     elif replay.differences:
-        fail(f"{verdict.path}: {_stretch(replay)} came to other bits in {len(replay.differences):,} places")
+        places = f"{len(replay.differences):,} place{'s' * (len(replay.differences) != 1)}"
+        fail(f"{verdict.path}: {_stretch(replay)} came to other bits in {places}")
         for difference in replay.differences[:SHOWN]:
             say(f"  {difference}")
         if len(replay.differences) > SHOWN:
@@ -88,10 +90,8 @@ def _stretch(replay: Replay) -> str:
 
     steps = replay.end - replay.begin
     rewound = ", from which the run was rewound" if replay.rewound else ""
-    return (
-        f"{steps:,} step{'s' * (steps != 1)} trained again in {clock(replay.seconds)}, "
-        f"from step {replay.begin:,}{rewound}"
-    )
+    took = clock(replay.seconds) if replay.seconds >= 1 else "under a second"
+    return f"{steps:,} step{'s' * (steps != 1)} trained again in {took}, from step {replay.begin:,}{rewound}"
 
 
 def _list(what: str, names: list[str]) -> None:

@@ -77,8 +77,8 @@ class Lines(Rendered):
     """
 
     def __init__(self, height: int = 32, width: int = 32, test_size: int = 5000) -> None:
-        checks.whole("Lines.height", height, at_least=4)
-        checks.whole("Lines.width", width, at_least=4)
+        checks.whole("Lines.height", height, 4, checks.SIZE)
+        checks.whole("Lines.width", width, 4, checks.SIZE)
         if height != width:
             raise UserError(
                 f"Lines.height and Lines.width must be equal, as they are in the paper, not {height}, {width}"

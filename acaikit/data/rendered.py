@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Generator, Tensor
 
 from acaikit import checks
 from acaikit.data.base import DRAWN, Batch, Dataset, Split, Stream
+from acaikit.memory import check_memory
 from acaikit.rng import generator
 from acaikit.types import Shape
 
@@ -96,13 +98,13 @@ class Rendered(Dataset):
     Raises
     ------
     UserError
-        If `test_size` is below 2.
+        If `test_size` is below 2 or above 2**31 - 1.
     """
 
     classes = 10
 
     def __init__(self, shape: Shape, factor: Factor, test_size: int) -> None:
-        checks.whole(f"{type(self).__name__}.test_size", test_size, at_least=2)
+        checks.whole(f"{type(self).__name__}.test_size", test_size, 2, checks.SIZE)
         self.shape, self.factor, self.test_size = shape, factor, test_size
 
     @abstractmethod
@@ -135,7 +137,9 @@ class Rendered(Dataset):
         return Split(self.render(values), self.label(values))
 
     def test(self) -> Split:
-        """Return the fixed test examples."""
+        """Return the fixed test examples; raise `UserError` where they need more memory than there is."""
+        size = f"{type(self).__name__}.test_size"
+        check_memory(f"{size} = {self.test_size:,}", 4 * self.test_size * prod(self.shape), f"lower {size}")
         return Split(self.render(self.test_factors), self.label(self.test_factors))
 
 

@@ -17,6 +17,9 @@ from acaikit.errors import UserError
 from acaikit.nets.base import SLOPE, Decoder, Encoder, paper_init
 from acaikit.types import Shape
 
+SCALES = 30
+"""The most halvings that a side of at most 2**31 - 1 allows."""
+
 
 class Conv1d(nn.Conv1d):
     """A convolution over sequences with the paper's initialisation."""
@@ -76,13 +79,14 @@ class ConvEncoder(Encoder):
     Raises
     ------
     UserError
-        If one of them is no whole number of at least 1.
+        If one of them is no whole number of at least 1, or `scales` is above 30.
     """
 
     def __init__(self, depth: int = 16, scales: int = 4, latent: int = 16) -> None:
         super().__init__()
-        for name, size in {"depth": depth, "scales": scales, "latent": latent}.items():
-            checks.whole(f"ConvEncoder.{name}", size, at_least=1)
+        checks.whole("ConvEncoder.depth", depth, 1, checks.SIZE)
+        checks.whole("ConvEncoder.scales", scales, 1, SCALES)
+        checks.whole("ConvEncoder.latent", latent, 1, checks.SIZE)
         self.depth, self.scales, self.latent = depth, scales, latent
         self.layers = nn.Sequential()
 
@@ -142,13 +146,13 @@ class ConvDecoder(Decoder):
     Raises
     ------
     UserError
-        If one of them is no whole number of at least 1.
+        If one of them is no whole number of at least 1, or `scales` is above 30.
     """
 
     def __init__(self, depth: int = 16, scales: int = 4) -> None:
         super().__init__()
-        for name, size in {"depth": depth, "scales": scales}.items():
-            checks.whole(f"ConvDecoder.{name}", size, at_least=1)
+        checks.whole("ConvDecoder.depth", depth, 1, checks.SIZE)
+        checks.whole("ConvDecoder.scales", scales, 1, SCALES)
         self.depth, self.scales = depth, scales
         self.layers = nn.Sequential()
 

@@ -36,7 +36,7 @@ def hidden_widths(name: str, hidden: object) -> tuple[int, ...]:
     if not isinstance(hidden, Sequence) or isinstance(hidden, str):
         raise UserError(f"{name} must be a list of widths such as [256, 256], not {checks.said(hidden)}")
     for width in hidden:
-        checks.whole(f"{name}'s widths", width, at_least=1)
+        checks.whole(f"{name}'s widths", width, 1, checks.SIZE)
     return tuple(hidden)
 
 
@@ -59,7 +59,7 @@ class MLPEncoder(Encoder):
     def __init__(self, hidden: Sequence[int] = (256, 256), latent: int = 16) -> None:
         super().__init__()
         self.hidden = hidden_widths("MLPEncoder.hidden", hidden)
-        checks.whole("MLPEncoder.latent", latent, at_least=1)
+        checks.whole("MLPEncoder.latent", latent, 1, checks.SIZE)
         self.latent = latent
         self.layers = nn.Sequential()
 

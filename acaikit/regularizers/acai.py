@@ -72,6 +72,11 @@ class ACAI(Regularizer):
         return self.critic(x)
 
     def health(self, step: Step) -> dict[str, Sign]:
-        """Return the spread of the critic's outputs for mixes and reconstructions: a constant critic is lost."""
+        """Return the spread of the critic's outputs for mixes and reconstructions: a constant critic is lost.
+
+        Of a batch of one nothing can be told.
+        """
+        if len(step.z) == 1:
+            return {}
         d = self.critic
         return {"critic_spread": critic_spread(torch.cat([d(step.x_mix), d(step.x_hat)]))}

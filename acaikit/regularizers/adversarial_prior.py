@@ -66,6 +66,11 @@ class AdversarialPrior(Regularizer):
         return (-self.critic(z)).sigmoid()
 
     def health(self, step: Step) -> dict[str, Sign]:
-        """Return the spread of the critic's logits for latents and samples of the prior: a constant critic is lost."""
+        """Return the spread of the critic's logits for latents and samples of the prior: a constant critic is lost.
+
+        Of a batch of one nothing can be told.
+        """
+        if len(step.z) == 1:
+            return {}
         d = self.critic
         return {"critic_spread": critic_spread(torch.cat([d(step.z), d(step.n)]))}

@@ -55,7 +55,7 @@ class VQEMA(Regularizer):
         super().__init__()
         checks.number("VQEMA.weight (beta)", weight, at_least=0)
         for name, size in {"entries": entries, "vectors": vectors, "hidden": hidden}.items():
-            checks.whole(f"VQEMA.{name}", size, at_least=1)
+            checks.whole(f"VQEMA.{name}", size, 1, checks.SIZE)
         checks.share("VQEMA.decay", decay, one=False)
         self.weight, self.entries, self.vectors, self.hidden, self.decay = weight, entries, vectors, hidden, decay
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acaikit.artifacts.evaluations import protocol_hash, write_evaluation
+from acaikit.artifacts.faults import TooMuch
 from acaikit.artifacts.rundir import RunDir
 from acaikit.data.location import writable
 from acaikit.errors import EvaluationError, RunError
@@ -99,7 +100,7 @@ def measure(run: OpenRun, evaluator: Evaluator, place: RunDir, say: Callable[[st
             files.append(
                 write_evaluation(place.eval, evaluator.key, run.step, run_id, found.scores, protocol, found.arrays)
             )
-        except OSError as error:
+        except (OSError, TooMuch) as error:
             fault = f"the result could not be written: {error}"
     if isinstance(evaluator, Interpolation):
         words = about(run.path.resolve().name, run.samples)

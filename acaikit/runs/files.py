@@ -6,26 +6,27 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from acaikit.artifacts.checkpoints import Checkpoints
+import numpy as np
+
 from acaikit.artifacts.evaluations import SHORT, read_evaluation
 from acaikit.artifacts.faults import BrokenFile, MissingFile
 from acaikit.artifacts.h5file import read_h5
-from acaikit.artifacts.parts import list_parts, read_part
+from acaikit.artifacts.parts import list_parts, rows_in
 from acaikit.artifacts.publish import is_temporary
 from acaikit.artifacts.rundir import RunDir
 from acaikit.artifacts.text import text_attribute
-from acaikit.artifacts.tree import Tree
+from acaikit.artifacts.tree import Tree, read_tree
 from acaikit.errors import UserError
 from acaikit.progress import progress
 
 _HASHED = {
-    "run": r"run\.h5",
     "checkpoint": r"checkpoints/step-(\d{9,})\.h5",
     "metrics": r"metrics/part-\d{6,}\.h5",
     "evaluation": r"eval/.+\.h5",
 }
-"""The kinds of file that carry a hash, and their names."""
+"""The kinds of file that carry a hash, beside ``run.h5``, and their names."""
 
 _PLAIN = re.compile(r"\.lock|\.holder|\.lock\.holder|log\.txt|figures/[^/]+\.png")
 
@@ -65,6 +66,8 @@ class Files:
         What acaikit has no name for.
     newest : list of tuple of int and Tree
         Step and state of the newest sound checkpoints, at most two, the newest last.
+    parts : list of tuple of numpy.ndarray and dict
+        Steps and columns of the sound parts of the metrics.
     """
 
     checked: list[File] = field(default_factory=list)
@@ -72,26 +75,34 @@ class Files:
     quarantined: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     newest: list[tuple[int, Tree]] = field(default_factory=list)
+    parts: list[tuple[np.ndarray, dict[str, np.ndarray]]] = field(default_factory=list)
 
     @property
     def faults(self) -> list[File]:
         """The files that are not well."""
         return [file for file in self.checked if file.fault is not None]
 
+    @property
+    def metrics_faulty(self) -> bool:
+        """Whether a part of the metrics has a fault or is missing."""
+        return any(file.kind == "metrics" for file in self.faults)
 
-def check_files(directory: RunDir, run_id: str | None, check_state: Callable[[Tree], None]) -> Files:
-    """Read and check every file of a run; nothing is written.
+
+def check_files(directory: RunDir, run: File, run_id: str | None, check_state: Callable[[Tree], None]) -> Files:
+    """Read and check every file of a run but ``run.h5``, each once; nothing is written.
 
     Parameters
     ----------
     directory : RunDir
         The run directory.
+    run : File
+        What was found of ``run.h5``.
     run_id : str or None
         The run's id; None where it can't be known, and then no file is held against it.
     check_state : callable
         Raises `UserError` where a checkpoint's state doesn't fit the experiment.
     """
-    found, due = Files(), []
+    found, due = Files([run]), []
     for path in _listing(directory):
         name = path.relative_to(directory.path).as_posix()
         kind = next((kind for kind, names in _HASHED.items() if re.fullmatch(names, name)), None)
@@ -101,15 +112,17 @@ def check_files(directory: RunDir, run_id: str | None, check_state: Callable[[Tr
             found.quarantined.append(name)
         elif kind is not None:
             due.append((name, kind, path))
-        elif not _PLAIN.fullmatch(name):
+        elif path != directory.run_file and not _PLAIN.fullmatch(name):
             found.unknown.append(name)
-    with progress(f"checking {len(due)} files", len(due)) as advance:
+    with progress(f"checking {len(due):,} file{'s' * (len(due) != 1)}", len(due)) as advance:
         for name, kind, path in due:
             try:
-                state = _read(directory, path, name, kind, run_id)
+                content = _read(path, kind, run_id)
                 if kind == "checkpoint":
-                    check_state(state)
-                    found.newest = [*found.newest, (_step(name), state)][-2:]
+                    check_state(content)
+                    found.newest = [*found.newest, (_step(path), content)][-2:]
+                elif kind == "metrics":
+                    found.parts.append(content)
                 found.checked.append(File(name, kind))
             except MissingFile:  # pruned by the running training since it was listed
                 pass
@@ -132,27 +145,29 @@ def _listing(directory: RunDir) -> Iterator[Path]:
             yield from sorted(inside, key=lambda path: (len(path.name), path.name))
 
 
-def _read(directory: RunDir, path: Path, name: str, kind: str, run_id: str | None) -> Tree | None:
-    """Read a file whole; return the state where it is a checkpoint."""
+def _read(path: Path, kind: str, run_id: str | None) -> Any:
+    """Read a file whole; return the state that a checkpoint holds, or the steps and columns of a part."""
+    if kind == "evaluation":
+        found = read_evaluation(path)
+        _check_owner(path, found.run_id, run_id)
+        if path.name != (proper := f"{found.name}-{found.step:09d}-{found.protocol_sha256[:SHORT]}.h5"):
+            raise BrokenFile(f"{path} holds another result than its name says: it should be called {proper}")
+        return None
     with read_h5(path, format=kind) as file:
-        owner = text_attribute(file, "run_id")
-        if kind == "metrics" and file["step"][-1] != file.attrs["step"]:
-            raise BrokenFile(f"{path} doesn't end at step {file.attrs['step']}, as it says")
+        _check_owner(path, text_attribute(file, "run_id"), run_id)
+        content = read_tree(file["state"]) if kind == "checkpoint" else rows_in(file)
+        step = file.attrs["step"]
+    if kind == "checkpoint" and step != _step(path):
+        raise BrokenFile(f"{path} holds step {step}, which isn't the one in its name")
+    if kind == "metrics" and step != content[0][-1]:
+        raise BrokenFile(f"{path} doesn't end at step {step}, as it says")
+    return content
+
+
+def _check_owner(path: Path, owner: str, run_id: str | None) -> None:
     if run_id not in (None, owner):
         raise BrokenFile(f"{path} belongs to run {owner}, not to {run_id}")
-    match kind:
-        case "run":
-            directory.read_run()
-        case "checkpoint":
-            return Checkpoints(directory.checkpoints, owner).load(_step(name))
-        case "metrics":
-            read_part(path)
-        case "evaluation":
-            found = read_evaluation(path)
-            if path.name != (proper := f"{found.name}-{found.step:09d}-{found.protocol_sha256[:SHORT]}.h5"):
-                raise BrokenFile(f"{path} holds another result than its name says: it should be called {proper}")
-    return None
 
 
-def _step(name: str) -> int:
-    return int(re.fullmatch(_HASHED["checkpoint"], name)[1])  # type: ignore[index]
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))

@@ -20,9 +20,9 @@ from acaikit.config import build
 from acaikit.errors import Note, RunError
 from acaikit.evaluators.base import Trained
 from acaikit.experiment import Experiment
+from acaikit.fit import check_model
 from acaikit.model import Autoencoder
 from acaikit.probe import Probe
-from acaikit.runs.fit import check_fit
 from acaikit.runs.provenance import began_with, changed_versions, run_info
 
 
@@ -69,6 +69,13 @@ class OpenRun:
             raise RunError(f"{self.path} has no checkpoint of step {step}; those kept: {have}")
         return step, self.checkpoints.load(step)
 
+    def check(self) -> None:
+        """Raise `RunError` unless the checkpoint fits the model that the config describes, which takes no memory here.
+
+        Opening doesn't ask, since a dataset's shape may have to be read from its files.
+        """
+        check_model(self.experiment, self._state, self.path)
+
     @property
     def _checkpoint(self) -> Path:
         return self.checkpoints.path(self.step)
@@ -80,7 +87,7 @@ class OpenRun:
 
     @cached_property
     def _modules(self) -> tuple[Autoencoder, Probe | None]:
-        check_fit(self.experiment, self._state, self._checkpoint)
+        self.check()
         model, probe = self.experiment.build()
         with faults_of(self._checkpoint):
             model.load_state_dict(self._state["model"])
@@ -140,6 +147,7 @@ def open_run(path: str | os.PathLike[str], step: int | None = None, device: torc
     ------
     RunError
         If it is no run, has no such checkpoint, began with a plugin that is not installed, or a file of it is broken.
-        `OpenRun.model` raises it where the checkpoint doesn't fit the model that the config describes.
+        `OpenRun.model` raises it where the checkpoint doesn't fit the model that the config describes, before that
+        model takes memory.
     """
     return OpenRun(Path(path), step, device)

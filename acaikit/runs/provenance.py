@@ -17,13 +17,13 @@ import torch
 
 from acaikit import registry
 from acaikit.artifacts.checkpoints import Checkpoints
-from acaikit.artifacts.faults import BrokenFile
+from acaikit.artifacts.faults import BrokenFile, MissingFile
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config, read_resolved
 from acaikit.config.resolve import names
 from acaikit.data.base import Dataset
 from acaikit.errors import RunError
-from acaikit.runs.fingerprint import fingerprint
+from acaikit.fingerprint import fingerprint
 
 _NEEDED = {"run_id": str, "resolved": str, "fingerprint": dict, "plugins": dict}
 LIBRARIES = ("acaikit", "torch", "numpy", "h5py", "gin-config")
@@ -58,29 +58,37 @@ def run_info(directory: RunDir) -> dict[str, Any]:
 
     Raises
     ------
-    BrokenFile
-        It is damaged; the message says what else is still there.
+    BrokenFile, MissingFile
+        It is damaged or gone; the message says what else is still there.
     RunError
-        There is no run, or it needs a newer acaikit.
+        It needs a newer acaikit, or a folder of the run is a symbolic link.
     """
     try:
         info = directory.read_run()
         for name, kind in _NEEDED.items():
             if not isinstance(info.get(name), kind):
                 raise BrokenFile(f"{directory.run_file} is broken: it doesn't say the run's {name}")
-    except BrokenFile as fault:
+        if not isinstance(info["fingerprint"].get("device"), str):
+            raise BrokenFile(f"{directory.run_file} is broken: it doesn't say the run's device")
+    except (BrokenFile, MissingFile) as fault:
         steps = Checkpoints(directory.checkpoints, "").steps()
+        if isinstance(fault, MissingFile) and not steps:
+            raise
         newest = f" (the newest of step {steps[-1]})" if steps else ""
+        counted = [_counted(len(steps), "checkpoint") + newest]
         there = {"metrics": directory.metrics, "evaluations": directory.eval, "pictures": directory.figures}
-        counted = "".join(
-            f", {len([*folder.glob('[!.]*')]) if folder.is_dir() else 0} files of {what}"
-            for what, folder in there.items()
-        )
-        raise BrokenFile(
+        for what, folder in there.items():
+            files = len([*folder.glob("[!.]*")]) if folder.is_dir() else 0
+            counted.append(f"{_counted(files, 'file')} of {what}")
+        raise type(fault)(
             f"{fault}; without it the run can't go on: put a copy of it back. Still there, for h5py to read: "
-            f"{len(steps)} checkpoints{newest}{counted}"
+            f"{', '.join(counted)}"
         ) from fault
     return info
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def data_protocol(dataset: Dataset, digests: Mapping[str, str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from acaikit.divergence import Diverged
 from acaikit.engine import Trainer, train
-from acaikit.runs.states import Difference, compare, measure
+from acaikit.runs.states import Difference, compare, sizes
 from acaikit.runs.training import row
 from acaikit.types import Scores
 
-Table = Mapping[str, np.ndarray]
+Part = tuple[np.ndarray, Mapping[str, np.ndarray]]
+"""Steps and columns of a part of the metrics."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def replay(
     trainer: Trainer,
     before: dict[str, Any] | None,
     after: dict[str, Any],
-    table: Table | None,
+    parts: Sequence[Part] | None,
     advance: Callable[[int], None],
 ) -> Replay:
     """Train from one state to another of the same run, in memory, and compare.
@@ -66,8 +67,8 @@ def replay(
         The earlier state; None for the start of the run.
     after : dict
         The later state.
-    table : mapping of str to numpy.ndarray or None
-        The run's metrics; None where they can't be read, and no row is compared.
+    parts : sequence of tuple of numpy.ndarray and mapping, or None
+        The run's metrics, as `read_part` gives them; None where they can't be read, and no row is compared.
     advance : callable
         Is told 1 after each step.
 
@@ -95,12 +96,13 @@ def replay(
         differences.append(Difference("training", str(error)))
     # Settings, which a user may change between two sessions.
     trainer.budget, trainer.on_nan = after["budget"], after["on_nan"]
-    differences += compare(after, trainer.state_dict())
-    saved = {} if table is None else _rows_between(table, begin, after["steps"])
-    if table is not None:
+    # Under other conditions the bits may be the same all the same.
+    differences += compare(*({**state, "fingerprint": None} for state in (after, trainer.state_dict())))
+    saved = {} if parts is None else _rows_between(parts, begin, after["steps"])
+    if parts is not None:
         differences += compare({"metrics": saved}, {"metrics": rows.found})
     seconds = time.monotonic() - began
-    return Replay(begin, after["steps"], rewound, *measure(after), len(saved), differences, seconds)
+    return Replay(begin, after["steps"], rewound, *sizes(after), len(saved), differences, seconds)
 
 
 def _train(trainer: Trainer, end: int, rows: _Rows) -> None:
@@ -121,11 +123,11 @@ class _Rows:
         self.found[trainer.steps] = _measured(row(trainer, losses, scores))
 
 
-def _rows_between(table: Table, begin: int, end: int) -> dict[int, dict[str, float]]:
-    inside = np.flatnonzero((table["step"] > begin) & (table["step"] <= end))
+def _rows_between(parts: Sequence[Part], begin: int, end: int) -> dict[int, dict[str, float]]:
     return {
-        int(table["step"][i]): _measured({name: float(column[i]) for name, column in table.items() if name != "step"})
-        for i in inside
+        int(steps[i]): _measured({name: float(column[i]) for name, column in columns.items()})
+        for steps, columns in parts
+        for i in np.flatnonzero((steps > begin) & (steps <= end))
     }
 
 

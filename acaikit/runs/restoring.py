@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.faults import BrokenFile
 from acaikit.artifacts.lock import is_running
+from acaikit.artifacts.metrics import read_metrics
 from acaikit.artifacts.publish import is_temporary, remove_stale, sync_folder
 from acaikit.artifacts.quarantine import move_damaged_parts
 from acaikit.artifacts.rundir import RunDir
 from acaikit.engine import Trainer
 from acaikit.errors import RunError
+
+_LONG = 86_400.0
+"""Seconds after which a temporary file is nobody's."""
 
 
 class State(Enum):
@@ -31,13 +39,13 @@ def restore(directory: RunDir, trainer: Trainer, info: dict[str, Any], report: C
     Raises
     ------
     RunError
-        The run is trained on another kind of device, or has checkpoints and none that can be read.
+        The run is trained on another kind of device, or was trained before and has no checkpoint that can be read.
     UserError
         It has sound checkpoints and none that fits the experiment.
     OSError
         Something can't be moved.
     """
-    then = info["fingerprint"].get("device")
+    then = info["fingerprint"]["device"]
     if then != trainer.device.type:
         raise RunError(
             f"{directory.path} is trained on {then}, whose random generators can't go on on {trainer.device.type}: "
@@ -45,21 +53,54 @@ def restore(directory: RunDir, trainer: Trainer, info: dict[str, Any], report: C
         )
     checkpoints = Checkpoints(directory.checkpoints, info["run_id"])
     latest = checkpoints.latest(report=report, quarantine=directory.quarantine, accept=trainer.load_state_dict)
-    if latest is None and any(directory.quarantine.glob("step-*")):
+    if latest is None and _began(directory, checkpoints):
         raise RunError(
-            f"{directory.path} has no checkpoint left that can be read; the damaged ones are in "
-            f"{directory.quarantine}, its metrics are as they were. To start anew choose another folder with --dir"
+            f"{directory.path} was trained before, but has no checkpoint left that can be read; damaged ones are in "
+            f"{directory.quarantine}, its metrics are as they were. Put a copy of a checkpoint back, or start anew in "
+            f"another folder: acaikit run RECIPE --dir FOLDER"
         )
-    move_damaged_parts(directory.metrics, directory.quarantine, report)
+    if latest is not None:
+        checkpoints.move_damaged(directory.quarantine, report, below=latest[0])
+    rows = move_damaged_parts(directory.metrics, directory.quarantine, report)
     if latest is None:
         return State.NEW
+    if lacking := lacking_rows(trainer.steps, trainer.samples, trainer.experiment.evaluate_every, rows):
+        report(f"metrics: {lacking} of the rows up to step {trainer.steps} are missing, and stay so")
     return State.FINISHED if trainer.finished else State.UNFINISHED
+
+
+def lacking_rows(steps: int, samples: int, evaluate_every: int, rows: np.ndarray[Any, Any]) -> int:
+    """Return how many rows of metrics are missing at least, that were measured on the way to a checkpoint.
+
+    Parameters
+    ----------
+    steps, samples : int
+        Of the checkpoint.
+    evaluate_every : int
+        The experiment's.
+    rows : numpy.ndarray
+        int64, ``(rows,)``: the steps of the rows that there are.
+    """
+    # A step that passes several evaluations at once has one row.
+    measured = min(steps, samples // evaluate_every)
+    return max(measured - int(np.count_nonzero(rows <= steps)), 0)
+
+
+def _began(directory: RunDir, checkpoints: Checkpoints) -> bool:
+    """Say whether there was a checkpoint, or more was measured than what a first checkpoint follows."""
+    if checkpoints.steps() or any(directory.quarantine.glob("step-*")):
+        return True
+    try:
+        return len(read_metrics(directory.metrics)["step"]) > 1
+    except BrokenFile:
+        return True
 
 
 def remove_leftovers(directory: RunDir) -> None:
     """Remove the temporary files that killed processes left. The caller holds the lock.
 
-    `eval` and `figure` take no lock, so in their folders the file of a process that is still running stays.
+    `eval` and `figure` take no lock, and may run on another host: in their folders the file of a process that is still
+    running stays, and any that is younger than a day.
 
     Raises
     ------
@@ -72,7 +113,8 @@ def remove_leftovers(directory: RunDir) -> None:
         for path in folder.iterdir() if folder.is_dir() else ():
             if is_temporary(path) and not is_running(_writer(path)):
                 with suppress(FileNotFoundError):
-                    path.unlink()
+                    if time.time() - path.lstat().st_mtime > _LONG:
+                        path.unlink()
     sync_folder(directory.path.resolve().parent)  # a process killed when it had just made the run's folder didn't
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.lock import RunLock
 from acaikit.artifacts.log import Log
 from acaikit.artifacts.publish import is_temporary, make_folder
@@ -16,6 +17,7 @@ from acaikit.config import Config, build, telling_places
 from acaikit.config.resolve import differences
 from acaikit.engine import Trainer
 from acaikit.errors import RunError
+from acaikit.fit import check_newest
 from acaikit.objective import players
 from acaikit.runs.provenance import began_with, check_data, describe, run_info
 from acaikit.runs.restoring import State, remove_leftovers, restore
@@ -72,6 +74,8 @@ def open_session(
     check(path, config)
     recipe = config if config is not None else began_with(path, run_info(directory))
     experiment = build(recipe)
+    if directory.exists():
+        check_newest(Checkpoints(directory.checkpoints, run_info(directory)["run_id"]), experiment, path)
     with telling_places(recipe):
         players(*experiment.build())  # what doesn't fit together is said before gigabytes are got
     experiment.dataset.prepare()
@@ -79,16 +83,17 @@ def open_session(
     with _writing(path):
         make_folder(path)
     with RunLock(directory.lock_file):
+        check(path, recipe)  # getting the data may take long, and another process may have begun a run here meanwhile
         with _writing(path):
             remove_leftovers(directory)
-            if not directory.exists():
-                assert config is not None
+            if config is not None and not directory.exists():
                 directory.write_run(
                     describe(config, list(overrides), experiment.seed, device, experiment.dataset.digests)
                 )
         info = run_info(directory)
         check_data(path, info, experiment.dataset)
-        log = Log(directory.log_file)
+        directory.settle()
+        log = Log(directory.log_file, lambda: directory.moved)
         say, warn = log.hearing(say), log.hearing(warn)
         with _writing(path):
             state = restore(directory, trainer, info, say)
@@ -103,13 +108,15 @@ def check(path: Path, config: Config | None) -> None:
     directory = RunDir(path)
     if not directory.exists():
         if config is None:
-            directory.read_run()
+            run_info(directory)
         # What a process killed before the run was written leaves behind is no obstacle.
         if path.exists() and (
             not path.is_dir() or any(f.name not in (".lock", ".holder") and not is_temporary(f) for f in path.iterdir())
         ):
             if directory.exists():  # another process has just begun it
                 return check(path, config)
+            if Checkpoints(directory.checkpoints, "").steps():
+                run_info(directory)  # says that a run has lost its description
             raise RunError(f"{path} exists and is no run: choose another folder with --dir")
         return
     if config is not None:

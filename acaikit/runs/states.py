@@ -60,10 +60,10 @@ def compare(saved: Tree, found: Tree) -> list[Difference]:
     return differences
 
 
-def measure(tree: Tree) -> tuple[int, int]:
+def sizes(tree: Tree) -> tuple[int, int]:
     """Return how many tensors and arrays a tree has, and their bytes in all."""
-    sizes = [leaf.nbytes for _, leaf in leaves(tree) if isinstance(leaf, Tensor | np.ndarray)]
-    return len(sizes), sum(sizes)
+    found = [leaf.nbytes for _, leaf in leaves(tree) if isinstance(leaf, Tensor | np.ndarray)]
+    return len(found), sum(found)
 
 
 def _difference(saved: Any, found: Any) -> str | None:

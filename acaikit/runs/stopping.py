@@ -6,9 +6,10 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from acaikit.errors import UserError
 
@@ -16,6 +17,10 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 STOPPING = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 """Those of them that the platform has."""
 SAVING: int | None = getattr(signal, "SIGUSR1", None)
+TOGETHER = 0.5
+"""Seconds within which several signals are one: a wrapper passes on the Ctrl-C that the terminal has sent us too."""
+
+Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -47,11 +52,54 @@ def parse_duration(text: str) -> float:
     return sum(float(number) * UNITS[unit] for number, unit in re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text))
 
 
+@contextmanager
+def handling(handlers: Mapping[int, Handler]) -> Iterator[None]:
+    """Handle signals while the block runs; in a thread, where Python takes no handlers, do nothing."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items() if main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Starting:
+    """What reaches a run before it trains: a request to save is remembered, and Ctrl-C ends it at once.
+
+    That holds where Ctrl-C was ignored as well, as a script's shell has it for what it starts with &: one that is sent
+    on purpose counts, and does so from the beginning.
+
+    Attributes
+    ----------
+    asked : bool
+        Whether SIGUSR1 has come.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._handling = ExitStack()
+
+    def __enter__(self) -> Starting:
+        handlers: dict[int, Handler] = {} if SAVING is None else {SAVING: self._ask}
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            handlers[signal.SIGINT] = signal.default_int_handler
+        self._handling.enter_context(handling(handlers))
+        return self
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        self._handling.close()
+
+
 class Stopper:
     """Says when to stop: after a signal of `STOPPING`, or once `max_time` seconds have passed since it was entered.
 
-    A first signal only asks: the step in hand is finished and everything saved. A second raises `Interrupted`, and a
-    third finds the handlers of before. What the parent process made us ignore, as nohup does SIGHUP, is still ignored.
+    A first signal only asks: the step in hand is finished and everything saved. A later one raises `Interrupted`,
+    unless it comes within half a second of the one before. What the parent process made us ignore, as nohup does
+    SIGHUP, is still ignored, but for Ctrl-C (see `Starting`).
 
     Parameters
     ----------
@@ -69,8 +117,9 @@ class Stopper:
     def __init__(self, max_time: float | None = None, save: Callable[[], None] | None = None) -> None:
         self.max_time, self.save = max_time, save
         self.signal: int | None = None
-        self._old: dict[int, Any] = {}
         self._start = time.monotonic()
+        self._last = 0.0
+        self._handling = ExitStack()
 
     def __call__(self) -> bool:
         """Whether to stop now."""
@@ -83,32 +132,29 @@ class Stopper:
 
     def __enter__(self) -> Stopper:
         self._start = time.monotonic()
-        # Python takes signal handlers in the main thread only.
-        if threading.current_thread() is threading.main_thread():
-            for number in STOPPING:
-                # A shell's script ignores Ctrl-C for what it starts with &; one that is sent on purpose still counts.
-                if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
-                    self._old[number] = signal.signal(number, self._stop)
-            if SAVING is not None and self.save is not None:
-                self._old[SAVING] = signal.signal(SAVING, self._save)
+        handlers: dict[int, Handler] = {
+            number: self._stop
+            for number in STOPPING
+            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN
+        }
+        if SAVING is not None and self.save is not None:
+            handlers[SAVING] = self._save
+        self._handling.enter_context(handling(handlers))
         return self
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
-            self._restore()
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self._last = number, now
+        elif now - self._last >= TOGETHER:
+            self._last = now
             raise Interrupted(number)
-        self.signal = number
 
     def _save(self, number: int, frame: FrameType | None) -> None:
         if self.save is not None:
             self.save()
 
-    def _restore(self) -> None:
-        while self._old:
-            number, handler = self._old.popitem()
-            signal.signal(number, handler)
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        self._handling.close()

@@ -14,9 +14,9 @@ from acaikit.artifacts.metrics import Metrics
 from acaikit.artifacts.rundir import RunDir
 from acaikit.divergence import Diverged
 from acaikit.engine import Callback, Trainer, train
-from acaikit.errors import RunError
+from acaikit.errors import RunError, UserError
+from acaikit.fingerprint import changes, fingerprint
 from acaikit.health import Sign
-from acaikit.runs.fingerprint import changes, fingerprint
 from acaikit.runs.provenance import changed_versions
 from acaikit.runs.restoring import State
 from acaikit.runs.saving import Saver
@@ -63,11 +63,12 @@ class Session:
     def __post_init__(self) -> None:
         self.checkpoints = Checkpoints(self.directory.checkpoints, self.info["run_id"])
         self.metrics = Metrics(self.directory.metrics, self.info["run_id"])
-        self.saver = Saver(self.checkpoints, self.metrics, self.say)
+        self.saver = Saver(self.directory, self.checkpoints, self.metrics, self.say)
         self.saver.forget(-1 if self.state is State.NEW else self.trainer.steps)
         self.watch = Watch()
         self._asked = False
         self._rewinds = 0
+        self._spared = False
         self._skipped = self.trainer.skipped
         self.given_up = False
 
@@ -75,6 +76,11 @@ class Session:
     def saved(self) -> bool:
         """Whether what was trained and measured is all on disk."""
         return self.saver.saved(self.trainer)
+
+    @property
+    def unsaved(self) -> str:
+        """Why the last attempts to save failed, as a clause; empty where none did."""
+        return "; ".join(f"the {what} ({cause})" for what, cause in self.saver.failures.items())
 
     def train(self, callbacks: Sequence[Callback], stop: Callable[[], bool]) -> None:
         """Train to the budget or to a stop, and save what was reached.
@@ -92,7 +98,7 @@ class Session:
         def stopping() -> bool:
             # Asked after the row that falls in the step: a checkpoint holds it.
             self._save_if_due()
-            self.given_up = self.stop_unsaved and self.saver.failed
+            self.given_up = bool(self.saver.failures) and (self.stop_unsaved or self.directory.moved)
             return self.given_up or stop()
 
         while True:
@@ -107,29 +113,32 @@ class Session:
                     raise
                 self._rewind(found)
         ended = "finished" if self.trainer.finished else "stopped"
-        self.log.add(f"{ended} {self._where()}, {'saved' if self.saved else 'NOT saved'}")
+        self.log.add(f"{ended} {self._where()}, {'saved' if self.saved else f'NOT saved: {self.unsaved}'}")
 
     def _begin(self) -> None:
         trainer, device = self.trainer, self.trainer.device
         began = "continued" if self.state is State.UNFINISHED else "begun"
         self.log.add(f"{began} {self._where()} on {device}, on-nan {trainer.on_nan}")
         if self.state is State.UNFINISHED:
-            if changed := changes(self.info["fingerprint"], fingerprint(device)):
-                self.say("this run began under other conditions, so its bits may differ from here on:")
+            if changed := changes(trainer.trained_under, fingerprint(device)):
+                self.say("this run was trained under other conditions, so its bits may differ from here on:")
             for line in [*changed, *changed_versions(self.info)]:
                 self.say(line)
 
     def _rewind(self, found: Diverged) -> None:
-        """Go back to the newest checkpoint, or to the start, and on with other draws."""
-        trainer = self.trainer
+        """Go back to the newest checkpoint, or to the start where none was ever saved, and on with other draws."""
+        trainer, begun = self.trainer, self.saver.saved_step < 0
         on_nan, budget, rewinds = trainer.on_nan, trainer.budget, trainer.rewinds
         try:
             newest = self.checkpoints.latest(report=self.say, quarantine=self.directory.quarantine)
+            if newest is None and not begun:
+                raise RunError("no checkpoint is left that can be read")
             step, state = newest or (-1, Trainer(trainer.experiment, trainer.device).state_dict())
             trainer.load_state_dict(state)
             self.saver.forget(step)
-        except OSError as error:
+        except (OSError, UserError) as error:
             self.say(f"there is no going back: {error}")
+            self.log.add(f"diverged: {found}")
             raise found from error
         trainer.on_nan, trainer.budget = on_nan, budget
         trainer.stray(rewinds + 1)  # the checkpoint doesn't know how often this was tried from it
@@ -152,15 +161,20 @@ class Session:
         if samples > self.trainer.budget:
             self.trainer.budget = samples
             self.state = State.UNFINISHED
-            self.saver.saved_step = -1
+            self.saver.outdated = True
             self.save()
 
     def save_soon(self) -> None:
         """Ask for a checkpoint at the end of the step in hand; a signal's handler may call it."""
         self._asked = True
 
-    def save(self) -> None:
+    def save(self, *, free: bool = False) -> None:
         """Save a checkpoint, unless this step has one; a failure is told, and the one before it stays.
+
+        Parameters
+        ----------
+        free : bool
+            Whether its cost leaves rows their checkpoints.
 
         Raises
         ------
@@ -168,7 +182,7 @@ class Session:
             The weights are not finite.
         """
         before = self.saver.saved_step
-        self.saver.checkpoint(self.trainer)
+        self.saver.checkpoint(self.trainer, free=free)
         if self.saver.saved_step != before:
             self._rewinds = 0
 
@@ -176,7 +190,7 @@ class Session:
         """Save when it was asked for, or when no checkpoint was saved for a long time."""
         asked, self._asked = self._asked, False
         if asked or self.saver.due:
-            self.save()
+            self.save(free=asked)
         if asked and self.saved:
             self.say(f"saved on request {self._where()}")
 
@@ -185,7 +199,6 @@ class Session:
 
     def on_row(self, trainer: Trainer, losses: dict[str, float], scores: Scores) -> None:
         """Write the row, then the checkpoint that holds it, where that costs little."""
-        trainer.check()
         signs = trainer.health()
         for line in self.watch.look(signs):
             self.warn(f"warning at step {trainer.steps}: {line}")
@@ -195,6 +208,11 @@ class Session:
         self.saver.row(trainer.steps, row(trainer, losses, scores, signs))
         if self.saver.cheap:
             self.save()
+        elif not self._spared:
+            self._spared = True
+            self.log.add(
+                f"saving takes too much of the time: rows such as that {self._where()} go without a checkpoint"
+            )
 
     def _where(self) -> str:
         trainer = self.trainer

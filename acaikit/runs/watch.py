@@ -1,4 +1,4 @@
-"""Signs of ill health that last: said once they have held for two rows, and again only after they had gone."""
+"""Signs of ill health that last: said once they have held for two rows, again once they are gone, and so on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ class Watch:
         self._held: dict[str, int] = {}
 
     def look(self, signs: Mapping[str, Sign]) -> list[str]:
-        """Return the warnings to be said at this row."""
-        self._held = {name: self._held.get(name, 0) + 1 for name, sign in signs.items() if sign.warning is not None}
-        return [f"{name}: {signs[name].warning}" for name, rows in self._held.items() if rows == PATIENCE]
+        """Return what is to be said at this row: warnings, and which of those said before hold no more."""
+        before, self._held = self._held, {}
+        for name, sign in signs.items():
+            if sign.warning is not None:
+                self._held[name] = before.get(name, 0) + 1
+        well = [name for name, rows in before.items() if rows >= PATIENCE and name not in self._held]
+        return [
+            *(f"{name}: {signs[name].warning}" for name, rows in self._held.items() if rows == PATIENCE),
+            *(f"{name}: well again" for name in well),
+        ]

@@ -12,7 +12,11 @@ import torch
 
 import acaikit as package
 from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.cli import options
 from acaikit.engine import Trainer
+from acaikit.report import pictures
+from acaikit.runs import stopping
+from acaikit.runs.session import Session
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -59,12 +63,16 @@ def test_quiet_prints_nothing(acaikit, tiny) -> None:
 def test_json_is_one_object(acaikit, tiny) -> None:
     ran = acaikit("run", "quickstart", *tiny, "--dir", "r", "--json")
     told = json.loads(ran.out)
-    assert {key: told[key] for key in ("run", "step", "samples", "budget", "finished")} == {
+    keys = ("run", "step", "samples", "budget", "finished", "saved", "stopped_by", "resume")
+    assert {key: told[key] for key in keys} == {
         "run": "r",
         "step": 4,
         "samples": 256,
         "budget": 256,
         "finished": True,
+        "saved": True,
+        "stopped_by": None,
+        "resume": "acaikit resume r",
     }
     assert told["scores"]["reconstruction/mse"]["n"] == 2
     assert [Path(file).is_file() for file in told["figures"]] == [True, True]
@@ -111,7 +119,7 @@ def test_max_time_stops_in_good_order(acaikit, tiny, finished) -> None:
     ran = acaikit("run", "quickstart", *tiny, "--dir", "r", "--max-time", "0s")
     assert "stopped at 0 of 256 samples, saved; continue with: acaikit resume r" in ran.out
     told = json.loads(acaikit("resume", "r", "--max-time", "0s", "--json").out)
-    assert (told["finished"], told["samples"]) == (False, 0)
+    assert (told["finished"], told["samples"], told["saved"], told["stopped_by"]) == (False, 0, True, "max-time")
     assert "continuing r from 0 samples" in acaikit("run", "quickstart", *tiny, "--dir", "r").out
     assert the_same(Path("r"), finished)
 
@@ -136,19 +144,56 @@ def test_a_signal_stops_in_good_order_with_its_exit_code(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_second_signal_stops_at_once(acaikit, tiny, monkeypatch, number: int, code: int) -> None:
+@pytest.mark.parametrize("at", ["step", "save", "pictures", "extend"])
+def test_a_second_signal_stops_at_once(acaikit, tiny, finished, monkeypatch, number: int, code: int, at: str) -> None:
+    """Whatever is being done."""
+    kind, name = {
+        "step": (Trainer, "step"),
+        "save": (Checkpoints, "save"),
+        "pictures": (pictures, "draw"),
+        "extend": (Session, "extend"),
+    }[at]
+    real = getattr(kind, name)
+
+    def interrupted(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
+        return real(*arguments)
+
+    monkeypatch.setattr(stopping, "TOGETHER", 0.0)
+    monkeypatch.setattr(kind, name, interrupted)
+    ran = acaikit("resume", finished, "--samples", 320, "--threads", 1, code=code)
+    assert "interrupted; what was saved before stands, continue with: acaikit resume finished --threads 1\n" in ran.err
+    log = Path(finished, "log.txt").read_text().splitlines()
+    assert log[-1].endswith(f"interrupted by a second signal, {signal.Signals(number).name}")
+    assert package.open_run(finished).step == (5 if at == "pictures" else 4)
+
+
+def test_a_signal_that_comes_twice_at_once_is_one(acaikit, tiny, monkeypatch) -> None:
     step = Trainer.step
 
     def interrupted(trainer: Trainer) -> object:
-        if trainer.steps == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), number)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
         return step(trainer)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
-    ran = acaikit("run", "quickstart", *tiny, "--dir", "r", code=code)
-    assert "interrupted; what was saved before stands, continue with: acaikit resume r" in ran.err
-    assert package.open_run("r").step == 2
+    told = json.loads(acaikit("run", "quickstart", *tiny, "--dir", "r", "--json", code=130).out)
+    assert (told["step"], told["saved"], told["stopped_by"]) == (1, True, "SIGINT")
+
+
+@pytest.mark.parametrize("command", [["run", "quickstart"], ["resume"]])
+def test_a_save_that_is_asked_for_before_training_is_made(acaikit, tiny, monkeypatch, command: list[str]) -> None:
+    acaikit("run", "quickstart", *tiny, "--dir", "r", "--max-time", "0s", "--quiet")
+    apply = options.apply
+
+    def asked(*arguments: object, **more: object) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        apply(*arguments, **more)
+
+    monkeypatch.setattr(options, "apply", asked)
+    ran = acaikit(*command, *([*tiny, "--dir"] if command[0] == "run" else []), "r")
+    assert "saved on request at step 0, 0 of 256 samples\n" in ran.err
 
 
 def test_a_signal_saves_and_training_goes_on(acaikit, tiny, monkeypatch) -> None:
@@ -182,31 +227,76 @@ def test_a_run_that_diverges(acaikit, tiny, diverging) -> None:
     ran = acaikit("run", "quickstart", *tiny, "--dir", "r", "--threads", 1, "--json", code=3)
     for said in (
         "error: training diverged in step 4: ",
-        "the checkpoint of step 2 stands",
+        "the checkpoint of step 2 stands. To try:",
         "  acaikit resume r --on-nan skip --threads 1  # ",
         "  acaikit resume r --on-nan rewind --threads 1  # ",
-        "a smaller learning rate: --set Experiment.learning_rate=0.0001",
+        "a smaller learning rate than 0.001: --set Experiment.learning_rate=0.0001",
     ):
         assert said in ran.err
     told = json.loads(ran.out)
-    assert (told["finished"], told["diverged"]["step"]) == (False, 4)
+    assert (told["finished"], told["stopped_by"], told["diverged"]["step"]) == (False, "diverged", 4)
+    assert told["saved"] is False
     assert "reconstruction" in told["diverged"]["terms"]
-    assert any(name.startswith("encoder.") for name in told["diverged"]["tensors"])
+    assert any("encoder." in name for name in told["diverged"]["tensors"])
+    assert len(told["diverged"]["tensors"]) == 10
     # What was asked for is remembered; these weights stay what they are, whatever is drawn.
     ran = acaikit("resume", "r", "--on-nan", "rewind", code=3)
     assert ran.err.count("going back to step 2") == 3
     assert "--on-nan skip" in ran.err and "--on-nan rewind" not in ran.err
 
 
-@pytest.mark.parametrize(("way", "step"), [("continue", 4), ("stop", 2)])
-def test_a_run_that_can_not_be_saved(acaikit, tiny, monkeypatch, way: str, step: int) -> None:
+@pytest.mark.parametrize(
+    ("rate", "advice"), [("1e3", "than 1000: --set Experiment.learning_rate=0.0001"), ("1e-2", "than 0.01: --set Ex")]
+)
+def test_what_is_advised_against_divergence_is_sensible(acaikit, tiny, diverging, rate: str, advice: str) -> None:
+    """Before a first checkpoint."""
+    late = [word.replace("evaluate_every=128", "evaluate_every=256") for word in tiny]
+    late += ["--set", f"Experiment.learning_rate={rate}"]
+    ran = acaikit("run", "quickstart", *late, "--dir", "late", "--quiet", code=3)
+    assert "there is no checkpoint. To try:" in ran.err
+    assert "--on-nan rewind  # begin again with other draws; what isn't chance happens again\n" in ran.err
+    assert f"a smaller learning rate {advice}" in ran.err
+
+
+def test_scores_that_were_not_finite_before_it_diverged_are_said(acaikit, tiny, diverging, monkeypatch) -> None:
+    scores = {"reconstruction/mse": float("nan"), "factor/mean_distance": float("inf")}
+    monkeypatch.setattr(Trainer, "evaluate", lambda trainer: scores)
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "r", "--quiet", code=3)
+    assert "the checkpoint of step 2 stands, but no score was finite any more at step 2. To try:\n" in ran.err
+
+
+@pytest.mark.parametrize(("way", "step", "by"), [("continue", 4, None), ("stop", 2, "unsaved")])
+def test_a_run_that_can_not_be_saved(acaikit, tiny, monkeypatch, way: str, step: int, by: str | None) -> None:
+    left = [256, 64, 32, 16]
+
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, f"No space left on device: {left.pop()} bytes are free")
 
     monkeypatch.setattr(Checkpoints, "save", full)
     ran = acaikit("run", "quickstart", *tiny, "--dir", "r", "--on-save-error", way, "--json", code=1)
-    assert json.loads(ran.out)["step"] == step
-    assert ran.err.count("No space left on device") == 1
+    told = json.loads(ran.out)
+    assert (told["step"], told["saved"], told["stopped_by"]) == (step, False, by)
+    first, last = ran.err.splitlines()
+    assert first.endswith("No space left on device: 16 bytes are free); there is none before it")
+    assert last == (
+        f"error: the end, at {64 * step} of 256 samples, is NOT saved: the checkpoint ([Errno 28] No space left on "
+        f"device: {16 * step} bytes are free); there is no checkpoint. Once the cause is mended, begin anew in another "
+        "folder, with --dir"
+    )
+
+
+def test_a_run_that_is_finished_and_not_saved_says_so_at_its_end(acaikit, tiny, monkeypatch) -> None:
+    save = Checkpoints.save
+
+    def full(checkpoints: Checkpoints, step: int, tree: object) -> None:
+        if step == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(checkpoints, step, tree)
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "r", code=1)
+    assert "the checkpoint of step 2 stands. Once the cause is mended, continue with: acaikit resume r\n" in ran.err
+    assert "Scores" in ran.out and "next:" not in ran.out
 
 
 def test_output_that_nobody_reads_loses_nothing(acaikit, tiny, monkeypatch) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from acaikit.artifacts.rundir import RunDir
 from acaikit.config import read_recipe
 
 
@@ -78,3 +79,16 @@ def test_bindings_stand_above_a_recipe_but_not_above_a_run(acaikit, finished) ->
     told = json.loads(acaikit("show", "quickstart", "--set", "Experiment.samples=64", "--json").out)
     assert told["budget"] == 64
     assert "finished is a run, whose bindings stand" in acaikit("show", finished, "--set", "depth=2", code=2).err
+
+
+def test_a_recipe_larger_than_memory_is_shown_without_building_it(acaikit) -> None:
+    told = json.loads(acaikit("show", "quickstart", "--set", "depth=1000000", "--json").out)
+    assert told["parameters"]["encoder"] > 10**14
+
+
+def test_a_run_whose_config_is_of_another_model_is_refused(acaikit, finished) -> None:
+    directory = RunDir(finished)
+    said = directory.read_run()
+    directory.run_file.unlink()
+    directory.write_run(said | {"resolved": said["resolved"].replace("depth = 2", "depth = 800")})
+    assert "no checkpoint of the model that its config describes" in acaikit("show", finished, code=2).err

@@ -198,7 +198,8 @@ def run(count: int, seed: int, models: Sequence[str] = tuple(MODELS)) -> Report:
     return Report(
         "ablation",
         sum(found.values()),
-        "an item of the state left as freshly made in a resume: the final bits must differ",
+        "One item of a trainer's state left as freshly made in a resume, of every model: the final bits or rows must "
+        "differ, and with the whole state they must be the same. Counted by item.",
         dict(found),
         faults,
         time.monotonic() - began,

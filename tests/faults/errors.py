@@ -298,8 +298,8 @@ class Runs:
                 said.append(f"the cause isn't named: {raised!r}")
             untold = raised is None and not any(names(line, fault) for line in told)
             for call in faulty.failed if untold and fault.kind != "short" else ():
-                # What isn't removed, and the log, matter to no one at the time.
-                if call.name != "unlink" and call.path.endswith((".h5", ".tmp")):
+                # What isn't removed, the log, and who holds the lock matter to no one at the time.
+                if call.name != "unlink" and call.path.endswith((".h5", ".tmp")) and ".holder" not in call.path:
                     said.append(f"{call.name} of {call.path} failed and the cause isn't told: {told}")
             run = RunDir(path)
             Checkpoints(run.checkpoints, uuid.UUID(int=6).hex).latest(report=said.append)

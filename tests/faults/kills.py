@@ -31,34 +31,9 @@ from acaikit.runs.session import Session, open_session
 from acaikit.runs.stopping import Stopper
 
 from .report import Report
+from .tiny import MODELS, recipe
 
 STEPS, EVERY = 40, 4
-RECIPE = f"""
-Experiment.dataset = @Lines()
-Experiment.encoder = @ConvEncoder()
-Experiment.decoder = @ConvDecoder()
-Experiment.evaluators = [@FactorBenchmark(), @ProbeAccuracy(), @Reconstruction()]
-Experiment.batch_size = 6
-Experiment.samples = {6 * STEPS}
-Experiment.evaluate_every = {6 * EVERY}
-Lines.height = 8
-Lines.width = 8
-Lines.test_size = 12
-FactorBenchmark.pairs = 3
-FactorBenchmark.steps = 3
-ConvEncoder.depth = 4
-ConvEncoder.scales = 2
-ConvEncoder.latent = 2
-ConvDecoder.depth = 4
-ConvDecoder.scales = 2
-"""
-MODELS = {
-    "acai": ["Experiment.regularizers = [@ACAI()]"],
-    "vae": ["Experiment.likelihood = @Bernoulli()", "Experiment.regularizers = [@KL()]"],
-    "vqvae": ["Experiment.regularizers = [@VQEMA()]", "VQEMA.entries = 32", "VQEMA.hidden = 8"],
-    "aae": ["Experiment.regularizers = [@AdversarialPrior()]"],
-    "vae+acai": ["Experiment.regularizers = [@KL(), @ACAI()]"],
-}
 
 WORKERS = multiprocessing.get_context("forkserver")
 """Forks of one process that has imported all that a run needs: each starts in tens of milliseconds."""
@@ -133,12 +108,11 @@ class Watch:
 def train(path: Path, model: str, acknowledged: Any = None) -> None:
     """Begin or continue a run, as ``acaikit run`` does; what it says goes to a file beside it."""
     torch.set_num_threads(1)
-    recipe = path.with_name("tiny.gin")
     with path.with_suffix(".said").open("a", buffering=1) as said:
         try:
             if acknowledged is not None:
                 acknowledged[2] = 1
-            config = read_recipe(str(recipe), MODELS[model])
+            config = read_recipe(str(path.with_name("tiny.gin")), MODELS[model])
             with open_session(path, config=config, say=lambda line: print(line, file=said)) as session:
                 watch = Watch(session, acknowledged)
                 with Stopper() as stop:
@@ -157,7 +131,7 @@ class Straight:
 
     def __init__(self, folder: Path, model: str) -> None:
         path = folder / f"{model}-straight"
-        (folder / "tiny.gin").write_text(RECIPE)
+        (folder / "tiny.gin").write_text(recipe(STEPS, EVERY))
         end(start(time.sleep, 0))  # what the first process waits for, the imports, is no part of a run
         begun = time.monotonic()
         assert end(start(train, path, model)) == 0, path.with_suffix(".said").read_text()
@@ -197,6 +171,18 @@ def half_written(path: Path) -> list[Path]:
     return [file for file in path.rglob("*.tmp") if is_temporary(file)]
 
 
+def sizes(path: Path) -> dict[str, int]:
+    """Return the size of each file in the folders of the checkpoints and the metrics; -1 where it has just gone."""
+    found = {}
+    for folder in (RunDir(path).checkpoints, RunDir(path).metrics):
+        for name in os.listdir(folder) if folder.is_dir() else ():  # noqa: PTH208 (Path.iterdir takes longer)
+            try:
+                found[name] = (folder / name).stat().st_size
+            except FileNotFoundError:
+                found[name] = -1
+    return found
+
+
 def where(path: Path, before: int) -> str:
     """Say where a kill fell, by what is on disk."""
     if half := half_written(path):
@@ -208,7 +194,10 @@ def where(path: Path, before: int) -> str:
         return "start-up of a new run"
     if len(saved) > MIN_KEEP:
         return "before the oldest checkpoint is removed"
-    rows = read_metrics(RunDir(path).metrics)["step"]
+    try:
+        rows = read_metrics(RunDir(path).metrics)["step"]
+    except RunError:  # a fault, which is told elsewhere
+        return "metrics damaged"
     if len(rows) and rows[-1] > max(saved, default=0):
         return "between a row and its checkpoint"
     return "start-up or the first steps" if max(saved, default=0) == before else "steps or an evaluation"
@@ -252,11 +241,12 @@ class Killer:
         return self.rng.choices([signal.SIGKILL, signal.SIGTERM, signal.SIGINT], [8, 1, 1])[0]
 
     def wait(self, process: BaseProcess) -> None:
-        """Wait for any moment, or for one at which something is being written."""
+        """Wait for any moment, or for one at which something is being written, whether to a temporary file or not."""
         # A machine that has grown slower gets more time, or nothing would ever be reached.
         process.join(self.rng.uniform(0, self.straight.seconds * (0.3 + 0.2 * self.fruitless)))
         if self.rng.random() < 0.3:
-            while process.is_alive() and not half_written(self.path):
+            before = sizes(self.path)
+            while process.is_alive() and sizes(self.path) == before:
                 pass
 
     def tear(self) -> None:
@@ -302,7 +292,7 @@ def run(count: int = 12, seed: int = 0, models: Sequence[str] = ("acai",)) -> Re
         0,
         f"Signals (8 of 10 SIGKILL) at random moments of runs of {', '.join(models)}, some checkpoints torn by hand; "
         "each is continued to its end: every checkpoint, the final state and the table have the bits of a run that "
-        "was left alone, nothing that was acknowledged is lost, no temporary file is left",
+        "was left alone, nothing that was acknowledged is lost, no temporary file is left.",
     )
     rng, begun = random.Random(seed), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

@@ -64,7 +64,7 @@ def run(count: int, seed: int = 0, singly: int = 100) -> Report:
     begun, report = time.perf_counter(), Report("month", count, WHAT)
 
     def note(what: str, seconds: float) -> None:
-        report.found[f"{what}, us"] = round(1e6 * seconds)
+        report.found[f"microseconds to {what}"] = round(1e6 * seconds)
 
     with tempfile.TemporaryDirectory() as name:
         for position in sorted({min(10, count), count // 10, count // metrics.SEAL_ROWS * metrics.SEAL_ROWS, count}):
@@ -73,16 +73,16 @@ def run(count: int, seed: int = 0, singly: int = 100) -> Report:
             took = append(Metrics(folder, RUN_ID), range(laid, position))
             report.faults += amiss(folder, position)
             if took:
-                note(f"append, up to row {position:,}", statistics.median(took))
+                note(f"append row {position:,}", statistics.median(took))
 
         start = time.perf_counter()
         read_metrics(folder)
-        note("read all", time.perf_counter() - start)
+        note("read the whole table", time.perf_counter() - start)
         report.found["bytes on disk"] = sum(file.stat().st_size for file in folder.iterdir())
         table, kept = Metrics(folder, RUN_ID), random.Random(seed).randrange(count // 4, 3 * count // 4)
         start = time.perf_counter()
         table.truncate(kept - 1)
-        note(f"cut back to {kept:,} rows", time.perf_counter() - start)
+        note(f"cut it back to {kept:,} rows", time.perf_counter() - start)
         report.faults += amiss(folder, kept)
         append(table, range(kept, kept + singly))
         report.faults += amiss(folder, kept + singly)

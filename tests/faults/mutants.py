@@ -27,6 +27,8 @@ from .report import Report
 BATCH = 100
 MOST_GROWTH = 500e6
 MOST_SECONDS = 5
+ACCEPTED = "accepted, well-formed"
+"""As a file may be whose values alone were changed: no reader can know that somebody meant others."""
 PLAIN = (bool, int, float, str, bytes, torch.Tensor, np.ndarray, type(None))
 
 Read = Callable[[], Any]
@@ -88,12 +90,12 @@ def well_formed(tree: Any) -> bool:
 
 
 def outcome(read: Read) -> str:
-    """Read a mutant; return "accepted", "refused", or what is wrong."""
+    """Read a mutant; return "refused", that it is accepted and well-formed, or what is wrong."""
     try:
         found = read()
     except RunError:
         return "refused"
-    return "accepted" if well_formed(found) else "accepted no tree"
+    return ACCEPTED if well_formed(found) else "accepted, but no tree"
 
 
 def batch(kind: str, sealed: bool, seed: int, count: int) -> str:
@@ -122,7 +124,11 @@ def batch(kind: str, sealed: bool, seed: int, count: int) -> str:
 def run(count: int, seed: int = 0) -> Report:
     """Read `count` mutants, half of them plain, of the four kinds in turn, in batches in processes of their own."""
     begun = time.perf_counter()
-    what = "changed files: the hash refuses each; with a right hash no crash, no hang, and what is accepted is a tree"
+    what = (
+        "Files of every kind with a few bytes changed. Plain: as damage leaves them, and each must be refused by its "
+        "hash. Sealed: given a right hash afterwards, as an attacker would; no crash, no hang, no memory out of "
+        "proportion, and what is accepted must be well-formed, for a changed weight is a weight."
+    )
     report, cases = Report("mutants", 0, what), []
     for index in range(-(-count // BATCH)):
         kind = ("checkpoint", "run", "metrics", "evaluation")[index // 2 % 4]
@@ -136,7 +142,7 @@ def run(count: int, seed: int = 0) -> Report:
         report.did += number
         for line in said.splitlines():
             many, _, how = line.partition(" ")
-            if not many.isdigit() or how not in (("accepted", "refused") if sealed else ("refused",)):
+            if not many.isdigit() or how not in ((ACCEPTED, "refused") if sealed else ("refused",)):
                 report.faults.append(f"{name}, seed {chance}: {line}")
             else:
                 report.found[f"{name}: {how}"] = report.found.get(f"{name}: {how}", 0) + int(many)

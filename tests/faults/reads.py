@@ -22,8 +22,9 @@ from acaikit.config import read_recipe
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import open_session
 
-from .kills import MODELS, Straight, digest, end, start, steps
+from .kills import Straight, digest, end, start, steps
 from .report import Report
+from .tiny import MODELS
 
 MODEL = "vae"
 
@@ -123,7 +124,7 @@ def run(count: int = 30, seed: int = 0) -> Report:
         "reads",
         0,
         "Reads of runs that are being trained, with frequent rows and checkpoints: through open_run, the table, the "
-        "newest checkpoint, the evaluations and plain h5py; no error, the bits of an undisturbed run, nothing shrinks",
+        "newest checkpoint, the evaluations and plain h5py; no error, the bits of an undisturbed run, nothing shrinks.",
     )
     rng, begun = random.Random(seed), time.monotonic()
     with tempfile.TemporaryDirectory() as name:

@@ -18,7 +18,7 @@ class Report:
     what : str
         What was done and what had to hold, for a reader.
     found : dict of str to int
-        How often each outcome was seen.
+        What was seen, in words that say what is counted, and how often.
     faults : list of str
         What should not have been; empty where all is well.
     seconds : float

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from faults import tiny
 
 from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.metrics import read_metrics
@@ -18,35 +19,7 @@ from acaikit.config import Config, read_recipe
 from acaikit.engine import Callback
 from acaikit.runs.session import Session, open_session
 
-RECIPE = """
-Experiment.dataset = @Lines()
-Experiment.encoder = @ConvEncoder()
-Experiment.decoder = @ConvDecoder()
-Experiment.evaluators = [@FactorBenchmark(), @ProbeAccuracy(), @Reconstruction()]
-Experiment.batch_size = 6
-Experiment.samples = 72
-Experiment.evaluate_every = 24
-Experiment.learning_rate = 1e-2
-Lines.height = 8
-Lines.width = 8
-Lines.test_size = 12
-FactorBenchmark.pairs = 3
-FactorBenchmark.steps = 3
-ConvEncoder.depth = 4
-ConvEncoder.scales = 2
-ConvEncoder.latent = 2
-ConvDecoder.depth = 4
-ConvDecoder.scales = 2
-"""
-MODELS = {
-    "baseline": [],
-    "dropout": ["Experiment.regularizers = [@LatentDropout()]"],
-    "denoising": ["Experiment.regularizers = [@Denoising()]"],
-    "vae": ["Experiment.likelihood = @Bernoulli()", "Experiment.regularizers = [@KL()]"],
-    "aae": ["Experiment.regularizers = [@AdversarialPrior()]"],
-    "vqvae": ["Experiment.regularizers = [@VQEMA()]", "VQEMA.entries = 32", "VQEMA.hidden = 8"],
-    "acai": ["Experiment.regularizers = [@ACAI()]"],
-}
+RECIPE = tiny.recipe(steps=12, every=4) + "Experiment.learning_rate = 1e-2\n"
 
 
 @pytest.fixture
@@ -61,7 +34,7 @@ def recipe(recipe_file: Path) -> Callable[..., Config]:
     """Read the recipe of a model, with further bindings above it."""
 
     def read(model: str = "acai", *bindings: str) -> Config:
-        return read_recipe(str(recipe_file), [*MODELS[model], *bindings])
+        return read_recipe(str(recipe_file), [*tiny.MODELS[model], *bindings])
 
     return read
 

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,12 +14,12 @@ import acaikit
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config, build
 from acaikit.engine import Trainer
-from acaikit.errors import ConfigError, RunError
+from acaikit.errors import ConfigError, RunError, UserError
+from acaikit.experiment import Experiment
 from acaikit.registry import installed
-from acaikit.runs import fit
-from acaikit.runs.fit import check_fit
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session, open_session
+from acaikit.runs.verify import verify
 
 Recipe = Callable[..., Config]
 Train = Callable[..., Session]
@@ -154,27 +155,73 @@ def rewritten(path: Path, **info: object) -> None:
 
 
 @pytest.mark.parametrize("model", ["baseline", "dropout", "denoising", "vae", "aae", "vqvae", "acai"])
-def test_every_model_is_compared_before_it_takes_memory(
-    tmp_path: Path, recipe: Recipe, model: str, monkeypatch: pytest.MonkeyPatch
+def test_every_model_has_an_outline_that_takes_no_memory(recipe: Recipe, model: str) -> None:
+    experiment = build(recipe(model))
+    for outlined, built in zip(experiment.outline(), experiment.build(), strict=True):
+        shapes = {name: tensor.shape for name, tensor in built.state_dict().items()}
+        assert {name: tensor.shape for name, tensor in outlined.state_dict().items()} == shapes
+        assert {tensor.device.type for tensor in outlined.state_dict().values()} == {"meta"}
+
+
+OPEN = {
+    "open": lambda path: open_run(path).model,
+    "verify": verify,
+    "resume": lambda path: open_session(path, say=pytest.fail).__enter__(),
+}
+
+
+@pytest.mark.parametrize("how", OPEN)
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("ConvEncoder.depth = 4", "ConvEncoder.depth = 5", r"has no checkpoint of the model .* more$"),
+        ("ConvEncoder.depth = 4", "ConvEncoder.depth = 1000000", r"has no checkpoint of the model .* more$"),
+        ("ConvEncoder.depth = 4", "ConvEncoder.depth = 2147483647", "ConvEncoder takes more memory than there is"),
+        (
+            "ConvEncoder.scales = 2",
+            "ConvEncoder.scales = 100000000",
+            "ConvEncoder.scales must be a whole number of at most 30",
+        ),
+        ("batch_size = 6", "batch_size = 10000000000", "batch_size must be a whole number of at most 2,147,483,647"),
+    ],
+)
+def test_a_config_whose_sizes_are_others_takes_no_memory(
+    tmp_path: Path, recipe: Recipe, train: Train, how: str, old: str, new: str, said: str
 ) -> None:
-    trainer = Trainer(build(recipe(model)))
-    state = trainer.state_dict()
-    check_fit(trainer.experiment, state, tmp_path)
-    built: list[torch.device] = []
-    monkeypatch.setattr(
-        fit, "_differences", lambda name, module, _: built.append(next(module.parameters()).device) or []
-    )
-    check_fit(trainer.experiment, state, tmp_path)
-    assert built == [torch.device("meta")] * (1 + (trainer.probe is not None))
-
-
-def test_a_model_larger_than_its_checkpoint_is_never_built(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     train(tmp_path / "run", recipe("acai"), steps=4)
-    giant = open_run(tmp_path / "run").config.replace("ConvEncoder.depth = 4", "ConvEncoder.depth = 1000000")
-    assert "1000000" in giant
-    rewritten(tmp_path / "run", resolved=giant)
-    with pytest.raises(RunError, match=r"isn't a checkpoint of the model .* more$"):
-        _ = open_run(tmp_path / "run").model
+    config = open_run(tmp_path / "run").config
+    assert old in config
+    rewritten(tmp_path / "run", resolved=config.replace(old, new))
+    with (
+        mock.patch.object(Experiment, "build", autospec=True, side_effect=_on_meta(Experiment.build)),
+        pytest.raises(UserError, match=said),
+    ):
+        OPEN[how](tmp_path / "run")
+
+
+def _on_meta(build: Callable[[Experiment], object]) -> Callable[[Experiment], object]:
+    def only(experiment: Experiment) -> object:
+        assert torch.empty(0).device.type == "meta"
+        return build(experiment)
+
+    return only
+
+
+@pytest.mark.parametrize("how", ["resume", "verify"])
+def test_a_batch_that_no_machine_can_hold_is_not_begun(tmp_path: Path, recipe: Recipe, train: Train, how: str) -> None:
+    train(tmp_path / "run", recipe("acai"), steps=4)
+    config = open_run(tmp_path / "run").config.replace("batch_size = 6", "batch_size = 2000000000")
+    rewritten(tmp_path / "run", resolved=config)
+    with pytest.raises(UserError, match=r"Experiment.batch_size = 2,000,000,000 takes 512,000,000,000 bytes"):
+        OPEN[how](tmp_path / "run")
+
+
+def test_a_run_goes_on_from_an_older_checkpoint_that_fits(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    train(tmp_path / "run", recipe(), steps=8)
+    checkpoints = open_run(tmp_path / "run").checkpoints
+    checkpoints.save(8, checkpoints.load(8) | {"model": {}})
+    with open_session(tmp_path / "run", say=lambda line: None) as session:
+        assert session.trainer.steps == 4
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +24,7 @@ from acaikit.divergence import Diverged
 from acaikit.engine import Trainer
 from acaikit.errors import RunError, UserError
 from acaikit.runs import evaluation, saving, training
+from acaikit.runs import session as opening
 from acaikit.runs.opened import open_run
 from acaikit.runs.provenance import check_data
 from acaikit.runs.session import Session, State, check, open_session
@@ -179,10 +182,7 @@ def test_a_full_disk_costs_no_more_than_the_last_steps(
     with open_session(path, say=lines.append) as session, monkeypatch.context() as patch:
         patch.setattr(*((Path, "replace") if broken == "replace" else (os, broken)), full)
         session.train([], lambda: session.trainer.steps == 9)
-    assert [line.split(" (")[0] for line in lines] == [
-        "the metrics of step 8 could not be saved",
-        "the checkpoint of step 8 could not be saved",
-    ]
+    assert [line.split(" (")[0] for line in lines] == ["the metrics of step 8 could not be saved"]
     assert all("No space left on device" in line for line in lines)
     assert not session.saved
     assert steps_of(path) == [4, 5]
@@ -311,7 +311,7 @@ def test_other_conditions_are_said(
     lines: list[str] = []
     train(tmp_path / "run", say=lines.append)
     assert lines == [
-        "this run began under other conditions, so its bits may differ from here on:",
+        "this run was trained under other conditions, so its bits may differ from here on:",
         "threads 1 -> 7: sums are split differently; --threads 1 gives the same bits",
     ]
 
@@ -328,13 +328,16 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, recipe: Recipe, t
         file.touch()
     # Nobody has a lock for these: what a process that still runs writes there stays.
     living = TEMPORARY.format("a.h5").replace(".123.", f".{os.getpid()}.")
-    dead = TEMPORARY.format("a.h5").replace(".123.", f".{2**31 - 1}.")
+    dead, elsewhere = (TEMPORARY.format(f"{n}.h5").replace(".123.", f".{2**31 - 1}.") for n in "bc")
     RunDir(path).eval.mkdir()
-    for name in (living, dead):
+    for name in (living, dead, elsewhere):
         (RunDir(path).eval / name).touch()
+    for name in (living, dead):
+        os.utime(RunDir(path).eval / name, (0, time.time() - 90_000))
     train(path)
     assert not any(file.exists() for file in left)
-    assert [file.name for file in RunDir(path).eval.iterdir()] == [living]
+    # A process that isn't known may be one of another host.
+    assert {file.name for file in RunDir(path).eval.iterdir()} == {living, elsewhere}
 
 
 def test_a_process_killed_before_the_run_was_written_leaves_no_obstacle(
@@ -359,7 +362,7 @@ def test_a_checkpoint_that_does_not_fit(tmp_path: Path, recipe: Recipe, train: T
     # Where none fits it is no file's fault.
     session.checkpoints.save(1, state)
     session.checkpoints.save(2, state)
-    with pytest.raises(UserError, match="doesn't fit the experiment"):
+    with pytest.raises(UserError, match="no checkpoint of the model that its config describes"):
         train(tmp_path / "run")
     assert steps_of(tmp_path / "run") == [1, 2]
 
@@ -370,12 +373,16 @@ CHEAP = ("baseline", "Experiment.evaluators = []")
 def test_a_damaged_run_file_is_said_with_what_is_still_there(tmp_path: Path, recipe: Recipe, train: Train) -> None:
     path = tmp_path / "run"
     train(path, recipe(*CHEAP), steps=5)
-    spoil(RunDir(path).run_file)
-    for config in (None, recipe(*CHEAP)):
-        with pytest.raises(RunError) as caught:
-            train(path, config)
-        assert "run.h5 is broken" in str(caught.value)
-        assert "2 checkpoints (the newest of step 5), 1 files of metrics, 0 files of evaluations" in str(caught.value)
+    for harm, said in ((spoil, "run.h5 is broken"), (Path.unlink, "holds no run: there is no run.h5 in it")):
+        harm(RunDir(path).run_file)
+        for config in (None, recipe(*CHEAP)):
+            with pytest.raises(RunError) as caught:
+                train(path, config)
+            assert f"{said}" in str(caught.value) and "put a copy of it back" in str(caught.value)
+            left = (
+                "2 checkpoints (the newest of step 5), 1 file of metrics, 0 files of evaluations, 0 files of pictures"
+            )
+            assert str(caught.value).endswith(left)
 
 
 def test_damaged_metrics_cost_their_rows_and_not_the_training(
@@ -387,8 +394,9 @@ def test_damaged_metrics_cost_their_rows_and_not_the_training(
     spoil(RunDir(path).metrics / "part-000001.h5")
     lines: list[str] = []
     assert train(path, say=lines.append).trainer.finished
-    assert len(lines) == 1
-    assert "part-000001.h5" in lines[0] and "the rows of the 1 parts before it are kept" in lines[0]
+    assert len(lines) == 2
+    assert "part-000001.h5" in lines[0] and "the rows of the part before it are kept" in lines[0]
+    assert lines[1] == "metrics: 1 of the rows up to step 9 are missing, and stay so"
     assert read_metrics(RunDir(path).metrics)["step"].tolist() == [4, 12]
     assert [file.name for file in RunDir(path).quarantine.iterdir()] == ["part-000001.h5"]
 
@@ -418,8 +426,8 @@ def test_a_failure_is_said_once_and_its_end_too_and_no_row_is_lost(
     assert session.saved
     assert [re.sub(r" \(.*", "", line) for line in lines] == [
         "the metrics of step 4 could not be saved",
-        "the checkpoint of step 4 could not be saved",
         "the metrics of step 4 could be saved again, after it had failed 2 times",
+        "the checkpoint of step 8 could not be saved",
         "the checkpoint of step 12 could be saved again, after it had failed 2 times",
     ]
     assert bits(tmp_path / "run") == bits(tmp_path / "straight")
@@ -568,3 +576,154 @@ def test_rewinding_gives_up(tmp_path: Path, recipe: Recipe, poison: Callable[...
         session.train([], lambda: False)
     assert len(lines) == training.REWINDS
     assert steps_of(tmp_path / "run") == [4]
+
+
+def test_a_run_that_another_process_began_meanwhile_is_looked_at_again(
+    tmp_path: Path, recipe: Recipe, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first look and the lock the data are got, which may take minutes."""
+    path, prepare = tmp_path / "run", [lambda: train(path, recipe(*CHEAP), steps=1)]
+
+    def trainer(*args: Any) -> Trainer:
+        if prepare:
+            prepare.pop()()
+        return Trainer(*args)
+
+    monkeypatch.setattr(opening, "Trainer", trainer)
+    with pytest.raises(RunError, match=r"another experiment(.|\n)*Experiment.seed: 0 -> 2"):
+        train(path, recipe(*CHEAP, "Experiment.seed = 2"))
+    assert not prepare and steps_of(path) == [1]
+    other = tmp_path / "other"
+    train(other, recipe(*CHEAP, "Experiment.seed = 3"), steps=1)
+    prepare.append(lambda: [path.rename(tmp_path / "away"), other.rename(path)])
+    with pytest.raises(RunError, match="another experiment"):  # the config was that of the run that was there before
+        train(path)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "metrics", "eval", "figures", "quarantine"])
+def test_a_folder_that_is_a_link_is_refused_and_what_it_leads_to_left_alone(
+    name: str, tmp_path: Path, recipe: Recipe, train: Train
+) -> None:
+    path, mine = tmp_path / "run", tmp_path / "mine"
+    train(path, recipe(*CHEAP), steps=5)
+    train(mine, recipe(*CHEAP), steps=5)
+    (path / name).rename(tmp_path / "kept") if (path / name).exists() else None
+    (mine / name).mkdir(exist_ok=True)
+    (mine / name / TEMPORARY.format("a.h5")).touch()
+    before = sorted((file, file.stat().st_mtime_ns) for file in mine.rglob("*"))
+    (path / name).symlink_to(mine / name)
+    for attempt in (lambda: train(path), lambda: train(path, recipe(*CHEAP)), lambda: open_run(path)):
+        with pytest.raises(RunError, match=rf"{name} is a symbolic link"):
+            attempt()
+    assert sorted((file, file.stat().st_mtime_ns) for file in mine.rglob("*")) == before
+
+
+def test_a_run_directory_may_be_a_link(tmp_path: Path, recipe: Recipe, train: Train, bits: Bits) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    train(tmp_path / "run", recipe(*CHEAP), steps=5)
+    assert train(tmp_path / "run").trainer.finished
+    assert steps_of(tmp_path / "disk") == [5, 8, 12]
+
+
+def test_a_checkpoint_of_another_run_is_passed_over_and_not_moved(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    path, other = tmp_path / "run", tmp_path / "other"
+    train(path, recipe(*CHEAP), steps=5)
+    train(other, recipe(*CHEAP))
+    foreign = RunDir(path).checkpoints / "step-000000012.h5"
+    shutil.copy(RunDir(other).checkpoints / foreign.name, foreign)
+    lines: list[str] = []
+    assert train(path, steps=0, say=lines.append).trainer.steps == 5
+    assert len(lines) == 1 and "belongs to run" in lines[0] and "moved" not in lines[0]
+    assert foreign.exists() and not RunDir(path).quarantine.exists()
+    for step in (4, 5):
+        (RunDir(path).checkpoints / f"step-{step:09d}.h5").unlink()
+    with pytest.raises(RunError, match="no checkpoint left that can be read"):
+        train(path, say=lines.append)
+    assert foreign.exists()
+
+
+def test_lost_checkpoints_cost_no_metrics(tmp_path: Path, recipe: Recipe, train: Train, bits: Bits) -> None:
+    path = tmp_path / "run"
+    train(path, recipe(*CHEAP), steps=9)
+    rows = (RunDir(path).metrics / "part-000000.h5").read_bytes()
+    shutil.rmtree(RunDir(path).checkpoints)
+    for _ in range(2):
+        with pytest.raises(RunError, match="no checkpoint left that can be read") as caught:
+            train(path)
+    assert "acaikit run RECIPE --dir FOLDER" in str(caught.value)
+    assert (RunDir(path).metrics / "part-000000.h5").read_bytes() == rows
+
+
+def test_a_process_killed_between_its_first_row_and_its_first_checkpoint_loses_nothing(
+    tmp_path: Path, recipe: Recipe, train: Train, bits: Bits
+) -> None:
+    train(tmp_path / "straight", recipe(*CHEAP))
+    train(tmp_path / "run", recipe(*CHEAP), steps=4)
+    shutil.rmtree(RunDir(tmp_path / "run").checkpoints)
+    assert train(tmp_path / "run").state is State.NEW
+    assert bits(tmp_path / "run") == bits(tmp_path / "straight")
+
+
+def test_older_checkpoints_that_are_damaged_are_not_kept_for_sound_ones(
+    tmp_path: Path, recipe: Recipe, train: Train
+) -> None:
+    path = tmp_path / "run"
+    train(path, recipe(*CHEAP), steps=9)
+    spoil(RunDir(path).checkpoints / "step-000000004.h5")
+    spoil(RunDir(path).checkpoints / "step-000000008.h5")
+    lines: list[str] = []
+    train(path, say=lines.append)
+    assert [line.partition(":")[0] for line in lines] == [f"checkpoint of step {step} is of no use" for step in (4, 8)]
+    assert len(list(RunDir(path).quarantine.iterdir())) == 2
+    assert steps_of(path) == [9, 12]
+
+
+@pytest.mark.parametrize(
+    ("bindings", "measured"),
+    [([], 2), (["Experiment.evaluate_every = 4"], 9), (["Experiment.evaluate_every = 20"], 2)],
+    ids=["every fourth step", "each step", "out of step"],
+)
+def test_lost_metrics_are_said(
+    bindings: list[str], measured: int, tmp_path: Path, recipe: Recipe, train: Train
+) -> None:
+    path = tmp_path / "run"
+    train(path, recipe(*CHEAP, *bindings), steps=9)
+    train(path, steps=0)  # none is missing
+    assert len(read_metrics(RunDir(path).metrics)["step"]) == measured
+    shutil.rmtree(RunDir(path).metrics)
+    lines: list[str] = []
+    train(path, steps=0, say=lines.append)
+    assert lines == [f"metrics: {measured} of the rows up to step 9 are missing, and stay so"]
+
+
+@pytest.mark.parametrize("how", ["moved", "replaced", "without run.h5"])
+@pytest.mark.parametrize("at", [6, 12], ids=["before a row", "at the end"])
+def test_a_run_that_is_no_longer_there_is_not_written_to(how: str, at: int, tmp_path: Path, recipe: Recipe) -> None:
+    path, lines = tmp_path / "run", []
+    watcher = Watcher(path)
+
+    def lose(trainer: Trainer, *_: object) -> None:
+        if trainer.steps != at:
+            return
+        if how == "without run.h5":
+            RunDir(path).run_file.unlink()
+        else:
+            path.rename(tmp_path / "away")
+        if how == "replaced":
+            (path / "checkpoints").mkdir(parents=True)
+            (path / "run.h5").touch()
+
+    setattr(watcher, "on_step" if at == 6 else "on_row", lose)
+    with open_session(path, config=recipe(*CHEAP), say=lines.append) as session:
+        session.train([watcher], lambda: False)
+    # At the end all had been saved, but where it is now isn't known.
+    assert (session.trainer.steps, session.saved) == (8 if at == 6 else 12, False)
+    assert session.given_up is (at == 6)
+    assert len(lines) == 1 and "moved, removed or replaced" in lines[0]
+    if how == "moved":
+        assert not path.exists()
+    if how == "replaced":
+        assert sorted(file.name for file in path.rglob("*")) == ["checkpoints", "run.h5"]
+    last = (path if how == "without run.h5" else tmp_path / "away") / "checkpoints"
+    assert max(file.name for file in last.iterdir()) == f"step-{4 if at == 6 else 12:09d}.h5"

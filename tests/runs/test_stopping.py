@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from acaikit.errors import UserError
 from acaikit.runs import stopping
-from acaikit.runs.stopping import Interrupted, Stopper, parse_duration
+from acaikit.runs.stopping import Interrupted, Starting, Stopper, parse_duration
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
@@ -49,18 +49,63 @@ def number(request: pytest.FixtureRequest) -> Iterator[int]:
     signal.signal(request.param, before)
 
 
-def test_a_first_signal_asks_and_a_second_interrupts(number: int) -> None:
+class Clock:
+    """Stands for the module `time`."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(stopping, "time", made)
+    return made
+
+
+def test_a_first_signal_asks_and_a_later_one_interrupts(number: int, clock: Clock) -> None:
     with Stopper() as stop:
         assert not stop()
         os.kill(os.getpid(), number)
         assert stop()
         assert stop.signal == number
         assert not stop.out_of_time
-        with pytest.raises(Interrupted) as caught:
-            os.kill(os.getpid(), number)
-        assert caught.value.signal == number
+        for _ in range(2):
+            clock.now += stopping.TOGETHER
+            with pytest.raises(Interrupted) as caught:
+                os.kill(os.getpid(), number)
+            assert caught.value.signal == number
         assert stop()
-        assert signal.getsignal(number) is signal.default_int_handler
+
+
+def test_signals_that_come_together_are_one(number: int, clock: Clock) -> None:
+    """However many: but they don't put off what comes later."""
+    with Stopper() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), number)
+            clock.now += 0.4 * stopping.TOGETHER
+        assert stop.signal == number
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), number)
+        clock.now += 0.9 * stopping.TOGETHER
+        os.kill(os.getpid(), number)
+
+
+def test_before_training_a_save_is_remembered_and_ctrl_c_ends_at_once() -> None:
+    """Also where the parent process ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.getsignal(signal.SIGUSR1)
+    try:
+        with Starting() as starting:
+            assert not starting.asked
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert starting.asked
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGUSR1)) == (signal.SIG_IGN, before[1])
+    finally:
+        signal.signal(signal.SIGINT, before[0])
 
 
 def test_the_handlers_are_those_of_before_afterwards(number: int) -> None:
@@ -101,7 +146,7 @@ def test_a_platform_may_lack_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "STOPPING", [signal.SIGINT, signal.SIGTERM])
     monkeypatch.setattr(stopping, "SAVING", None)
     before = signal.getsignal(signal.SIGUSR1)
-    with Stopper(save=lambda: None):
+    with Starting(), Stopper(save=lambda: None):
         assert signal.getsignal(signal.SIGUSR1) is before
 
 
@@ -109,7 +154,7 @@ def test_a_thread_has_no_signals_but_a_limit(monkeypatch: pytest.MonkeyPatch) ->
     handlers, stops = [], []
 
     def run() -> None:
-        with Stopper(max_time=0) as stop:
+        with Starting(), Stopper(max_time=0) as stop:
             handlers.append(signal.getsignal(signal.SIGINT))
             stops.append(stop())
 
@@ -120,15 +165,7 @@ def test_a_thread_has_no_signals_but_a_limit(monkeypatch: pytest.MonkeyPatch) ->
     assert (handlers, stops) == ([before], [True])
 
 
-def test_the_limit_counts_from_entering(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Clock:
-        now = 100.0
-
-        def monotonic(self) -> float:
-            return self.now
-
-    clock = Clock()
-    monkeypatch.setattr(stopping, "time", clock)
+def test_the_limit_counts_from_entering(clock: Clock) -> None:
     stop = Stopper(max_time=5)
     clock.now = 200.0
     with stop:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from acaikit.artifacts import h5file
 from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.h5file import write_h5
 from acaikit.artifacts.metrics import read_metrics
@@ -21,9 +22,10 @@ from acaikit.engine import Trainer
 from acaikit.errors import RunError
 from acaikit.rng import global_states, seed_globals
 from acaikit.runs import evaluation
+from acaikit.runs import files as module
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session, open_session
-from acaikit.runs.states import compare, leaves, measure
+from acaikit.runs.states import compare, leaves, sizes
 from acaikit.runs.verify import verify
 
 Recipe = Callable[..., Config]
@@ -89,8 +91,8 @@ def test_a_run_that_is_well(run: Path) -> None:
     assert (found.begin, found.end, found.rewound, found.rows, found.differences) == (8, 12, False, 1, [])
     state = Checkpoints(RunDir(run).checkpoints, opened.info["run_id"]).load(12)
     arrays = [leaf for _, leaf in leaves(state) if hasattr(leaf, "dtype")]
-    assert (found.tensors, found.bytes) == (len(arrays), sum(a.nbytes for a in arrays)) == measure(state)
-    assert told == ["training on cpu with 1 thread, as the run began"]
+    assert (found.tensors, found.bytes) == (len(arrays), sum(a.nbytes for a in arrays)) == sizes(state)
+    assert told == ["training on cpu with 1 thread, as before"]
     assert files(run) == before
     assert compare(states, global_states()) == []
     assert torch.get_num_threads() == threads
@@ -316,16 +318,92 @@ def test_while_it_is_training(tmp_path: Path, quick: Recipe, train: Train) -> No
 
 
 def test_a_checkpoint_pruned_meanwhile_is_nobodys_fault(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = Checkpoints.load
+    read = module.read_h5
 
-    def pruning(self: Checkpoints, step: int) -> Any:
+    def pruning(path: Path, **kind: str) -> Any:
         checkpoint(run, 8).unlink(missing_ok=True)
-        return load(self, step)
+        return read(path, **kind)
 
-    monkeypatch.setattr(Checkpoints, "load", pruning)
+    monkeypatch.setattr(module, "read_h5", pruning)
     verdict = verify(run)
     assert verdict.sound
     assert (verdict.replay.begin, verdict.replay.end) == (4, 12)
+
+
+def test_every_file_is_read_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, seen = h5file.read_bytes, list[Path]()
+    monkeypatch.setattr(h5file, "read_bytes", lambda path: seen.append(path) or read(path))
+    assert verify(run).sound
+    # Whether the newest fits the config is found out before anything large is made.
+    assert sorted(seen) == sorted([*run.rglob("*.h5"), checkpoint(run, 12)])
+
+
+def test_rows_that_are_missing(run: Path) -> None:
+    shutil.rmtree(RunDir(run).metrics)
+    verdict = verify(run)
+    assert not verdict.sound
+    assert [file.fault for file in verdict.files.faults] == ["metrics: 3 of the rows up to step 12 are missing"]
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def go_on(path: Path, samples: int | None = None) -> None:
+    with open_session(path, say=lambda line: None) as session:
+        if samples is not None:
+            session.extend(samples)
+        else:
+            session.train([], lambda: False)
+
+
+def test_a_stretch_is_trained_as_the_session_did_that_saved_it(
+    tmp_path: Path, quick: Recipe, train: Train, request: pytest.FixtureRequest
+) -> None:
+    path, told = tmp_path / "run", list[str]()
+    train(path, quick("denoising", "Experiment.samples = 60"), steps=8)
+    request.getfixturevalue("two_threads")
+    go_on(path)
+    torch.set_num_threads(1)
+    go_on(path, samples=72)  # saves step 10 again, which it hasn't trained
+    verdict = verify(path, say=told.append)
+    assert verdict.sound
+    assert (verdict.replay.begin, verdict.replay.end) == (8, 10)
+    assert told == ["training on cpu with 2 threads, as before"]
+    go_on(path)
+    verify(path, say=told.append)
+    assert told[1:] == ["training on cpu with 1 thread, as before"]
+
+
+@pytest.mark.parametrize("threads", [None, 0, 10**7, 2.0])
+def test_a_stranger_sets_no_absurd_number_of_threads(threads: object, run: Path) -> None:
+    rewrite(run, 12, lambda state: state["fingerprint"].update(threads=threads))
+    with pytest.raises(RunError, match="choose a number with --threads"):
+        verify(run)
+    assert verify(run, threads=1).sound
+
+
+@pytest.mark.parametrize("fingerprint", [3, {"torch": ["2"]}, {"torch": 2**70}])
+def test_a_fingerprint_that_is_none(fingerprint: object, run: Path) -> None:
+    rewrite(run, 12, lambda state: state.update(fingerprint=fingerprint))
+    (fault,) = verify(run).files.faults
+    assert "doesn't fit the experiment: fingerprint" in fault.fault
+
+
+def test_a_run_that_does_not_say_where_it_was_trained(run: Path) -> None:
+    directory = RunDir(run)
+    info = directory.read_run()
+    for device in ("nowhere", np.arange(2)):
+        directory.run_file.unlink()
+        directory.write_run(info | {"fingerprint": {"device": device}})
+        if isinstance(device, str):
+            with pytest.raises(RunError, match="doesn't say where it was trained"):
+                verify(run)
+    assert any("doesn't say the run's device" in str(file.fault) for file in verify(run).files.faults)
 
 
 def test_other_conditions_are_told_before(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

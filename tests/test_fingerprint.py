@@ -6,8 +6,8 @@ from importlib.metadata import version
 import pytest
 import torch
 
-from acaikit.runs import fingerprint as module
-from acaikit.runs.fingerprint import changes, fingerprint
+from acaikit import fingerprint as module
+from acaikit.fingerprint import changes, fingerprint
 
 CPU = torch.device("cpu")
 

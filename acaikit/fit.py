@@ -1,21 +1,112 @@
-"""Whether a trainer can go on from a saved state: nothing is missing, nothing unknown, every shape as it is."""
+"""Whether a checkpoint fits: the model that a config describes, and the trainer that is to go on from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
+from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.divergence import ON_NAN
+from acaikit.errors import RunError
+from acaikit.experiment import Experiment
 
+SHOWN = 3
+"""Differences that a message names."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def check_fits(state: Any, mine: Mapping[str, Any], optimizers: Mapping[str, Adam]) -> None:
-    """Compare a saved state with the one that a trainer has; what the data stream keeps is the stream's own affair.
+def check_newest(checkpoints: Checkpoints, experiment: Experiment, run: Path) -> None:
+    """Compare a run's checkpoints with the model of its config, before anything large is made.
+
+    One that fits is enough: whoever goes on from it passes over the newer ones. Those that can't be read are left to
+    him, too. Nothing is written.
+
+    Parameters
+    ----------
+    checkpoints : Checkpoints
+        The run's; there may be none.
+    experiment : Experiment
+        What the config describes.
+    run : Path
+        The run directory, for the message.
+
+    Raises
+    ------
+    RunError
+        None of those that can be read fits; the message is about the newest.
+    UserError
+        The parts' own sizes don't fit together.
+    """
+    unfit: list[RunError] = []
+    for step in reversed(checkpoints.steps()):
+        try:
+            state = checkpoints.load(step)
+        except RunError:
+            continue
+        try:
+            return check_model(experiment, state, run)
+        except RunError as fault:
+            unfit.append(fault)
+    for reason in unfit:
+        raise reason
+
+
+def check_model(experiment: Experiment, state: Any, run: Path) -> None:
+    """Compare names and shapes of a checkpoint's tensors with those of the model and the probe.
+
+    Both are built without memory, see `Experiment.outline`.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What the config describes.
+    state : Any
+        A checkpoint's state: "model" and, where there is a probe, "probe" hold tensors by name.
+    run : Path
+        The run directory, for the message.
+
+    Raises
+    ------
+    RunError
+        They don't fit; the message names the first that don't.
+    UserError
+        The parts' own sizes don't fit together.
+    """
+    model, probe = experiment.outline()
+    modules = {"model": model, "probe": probe}
+    wrong = [line for name, module in modules.items() if module for line in _differences(name, module, state)]
+    if wrong:
+        more = f"; and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
+        raise RunError(
+            f"{run} has no checkpoint of the model that its config describes: {'; '.join(wrong[:SHOWN])}{more}"
+        )
+
+
+def _differences(name: str, module: nn.Module, state: Any) -> list[str]:
+    saved = state.get(name) if isinstance(state, Mapping) else None
+    if not isinstance(saved, Mapping):
+        return [f"it holds no {name}"]
+    has, needs = _shapes(saved), _shapes(module.state_dict())
+    return [
+        f"{name} {key} is {has.get(key, 'not in it')}, but {needs.get(key, 'not in the model')} by the config"
+        for key in sorted({*has, *needs}, key=str)
+        if has.get(key) != needs.get(key)
+    ]
+
+
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, list[int] | str]:
+    return {name: list(value.shape) if isinstance(value, Tensor) else "no tensor" for name, value in tensors.items()}
+
+
+def check_state(state: Any, mine: Mapping[str, Any], optimizers: Mapping[str, Adam]) -> None:
+    """Compare a saved state with the one that a trainer has: nothing may be missing or unknown, every shape as it is.
+
+    What the data stream keeps is the stream's own affair.
 
     Parameters
     ----------
@@ -38,8 +129,9 @@ def check_fits(state: Any, mine: Mapping[str, Any], optimizers: Mapping[str, Ada
     _keys(state["generators"], mine["generators"], "generators")
     tensors = {name: found for name, found in mine["generators"].items() if isinstance(found, Tensor)}
     _alike({name: state["generators"][name] for name in tensors}, tensors, "generators")
-    for name in mine.keys() - {"losses", "optimizers", "generators", "data"}:
+    for name in mine.keys() - {"losses", "optimizers", "generators", "data", "fingerprint"}:
         _alike(state[name], mine[name], name)
+    _check_fingerprint(state["fingerprint"])
     for name in ("samples", "steps", "budget", "skipped", "rewinds", "skipped_in_succession"):
         if state[name] < 0:
             raise ValueError(f"{name} is {state[name]}")
@@ -47,8 +139,17 @@ def check_fits(state: Any, mine: Mapping[str, Any], optimizers: Mapping[str, Ada
         raise ValueError(f"on_nan is {state['on_nan']!r}")
     for player, optimizer in optimizers.items():
         _check_adam(state["optimizers"][player], optimizer, f"optimizers[{player!r}]")
-        if bool(state["optimizers"][player]["state"]) != (state["steps"] > state["skipped"]):
-            raise ValueError(f"optimizers[{player!r}] has another number of steps than {state['steps']}")
+        if state["optimizers"][player]["state"] and state["steps"] <= state["skipped"]:
+            raise ValueError(f"optimizers[{player!r}] has steps, but the {state['steps']} of training were all skipped")
+
+
+def _check_fingerprint(found: Any) -> None:
+    # Any is fine, as a run may go on anywhere; what differs is shown to people, though.
+    if not isinstance(found, Mapping):
+        raise ValueError(f"fingerprint is {_said(found)}, not a dict")
+    for name, value in found.items():
+        if not isinstance(value, str | int | float | None) or (isinstance(value, int) and value.bit_length() > 63):
+            raise ValueError(f"fingerprint[{name!r}] is no plain value")
 
 
 def _check_adam(state: Any, optimizer: Adam, path: str) -> None:

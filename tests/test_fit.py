@@ -61,11 +61,15 @@ def test_a_state_restores(saved: dict[str, Any]) -> None:
 
 
 def test_every_entry_is_missed(saved: dict[str, Any]) -> None:
-    """All but the sums of losses, whose names training makes, and a parameter that no loss has reached."""
-    states = [changed(saved, path) for path in paths(saved) if path[:2] != ("losses", "sums") or len(path) == 2]
+    """All but the sums of losses, whose names training makes, a parameter that no loss has reached, and conditions."""
+    states = [changed(saved, path) for path in paths(saved) if not _free(path)]
     states = [state for state in states if not _lacks_a_parameter(state, saved)]
     assert len(states) > 100
     refused(*states)
+
+
+def _free(path: Path) -> bool:
+    return (path[:2] == ("losses", "sums") and len(path) == 3) or (path[0] == "fingerprint" and len(path) == 2)
 
 
 def _lacks_a_parameter(state: dict[str, Any], saved: dict[str, Any]) -> bool:
@@ -79,19 +83,21 @@ WRONG = [None, "text", -1.5, [], {"more": 1}, torch.zeros(2, 3, 4, dtype=torch.i
 
 
 def test_every_entry_is_looked_at(saved: dict[str, Any]) -> None:
-    """All but what the data stream keeps, which is the stream's affair."""
-    refused(*(changed(saved, path, WRONG[i % 6]) for i, path in enumerate(paths(saved)) if path[0] != "data"))
-    refused(*(changed(saved, (name,), wrong) for name in saved for wrong in WRONG if name != "data"))
+    """All but what the data stream keeps, which is the stream's affair, and conditions."""
+    looked_at = [path for path in paths(saved) if path[0] not in ("data", "fingerprint")]
+    refused(*(changed(saved, path, WRONG[i % 6]) for i, path in enumerate(looked_at)))
+    refused(*(changed(saved, path, wrong) for path in looked_at if len(path) == 1 for wrong in WRONG))
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
         (("on_nan",), "halt"),
+        (("fingerprint",), 3),
+        (("fingerprint", "threads"), [1]),
         (("steps",), -1),
         (("rewinds",), -3),
         (("samples",), True),
-        (("optimizers", "model", "state"), {}),
         (("optimizers", "ACAI", "state", 900), {}),
         (("optimizers", "model", "param_groups"), []),
         (("losses", "sums", "KL"), torch.zeros(2)),
@@ -106,6 +112,13 @@ def test_what_can_not_be(saved: dict[str, Any], path: Path, value: Any) -> None:
 @pytest.mark.parametrize("state", [None, 3, [], {}, "text"])
 def test_what_is_no_state(state: Any) -> None:
     refused(state)
+
+
+def test_a_player_that_has_had_no_gradient_yet(saved: dict[str, Any]) -> None:
+    trainer = trained(1, seed=1)
+    trainer.load_state_dict(changed(saved, ("optimizers", "ACAI", "state"), {}))
+    assert trainer.optimizers["ACAI"].state_dict()["state"] == {}
+    refused(changed(saved, ("skipped",), saved["steps"]))
 
 
 def test_what_is_wrong_is_named(saved: dict[str, Any]) -> None:
