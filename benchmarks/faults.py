@@ -40,20 +40,36 @@ SIZES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 INTRODUCTION = """# Reliability
 
-No run is to be lost, and a stranger's run is to do no harm. This page says how both were tried: by breaking things on
-purpose, in large numbers, and looking at what was left. The tests inject the same faults, in small numbers, at every
-change.
+A run must never be lost, and a stranger's run must do no harm. [The run directory](rundir.md) says what acaikit
+guarantees; this page says how that was tried: things were broken on purpose, in large numbers, drawn by a random
+generator of known seed, and what was left was compared with what had to be there. The tests inject the same faults in
+small numbers at every change.
 
-What had to hold in each kind:
+## What was done, and what had to hold
 
 {kinds}
+
+## How to read the table
+
+*Injected* is how many faults of the kind there were. **Faults is how often something came of it that must not: 0 is the
+only good number**, and whatever is found is listed below the table, with what is needed to see it again.
+
+The column after it counts what was seen on the way, to show that the faults fell where they were meant to fall: at
+which moment a run was killed, which error a call got, how a changed file was taken. None of these is a failure. Two
+need a word:
+
+- *accepted, well-formed*: a file was changed and then given a right hash, and what it holds is still a proper tree of
+  numbers and texts. So it must be: a reader can refuse what is malformed, but no hash says who wrote a file. Without a
+  right hash none may be accepted.
+- *on purpose without ...: damage found*: one step of the way in which files are published was taken out. Here damage
+  is what has to be found; a 0 would mean that these states can't tell good from bad, and counts as a fault.
 """
 RESULTS = """
 ## What was found
 
 {table}
 
-*Faults* counts what should not have been; all of them would be listed here. Made on {date} with
+Made on {date} with
 
 ```text
 {command}
@@ -77,7 +93,7 @@ def inject(name: str, size: dict[str, Any], seed: int) -> Report:
 
 def table(reports: list[Report]) -> str:
     """Return a table in Markdown, a row per kind, and below it what was amiss."""
-    rows = ["| kind | injected | faults | seen | time |", "|---|---:|---:|---|---:|"]
+    rows = ["| kind | injected | faults | what was seen, and how often | time |", "|---|---:|---:|---|---:|"]
     for report in reports:
         seen = "; ".join(f"{what}: {count:,}" for what, count in report.found.items())
         rows.append(f"| {report.name} | {report.did:,} | {len(report.faults):,} | {seen} | {report.seconds:.0f} s |")
@@ -88,7 +104,7 @@ def table(reports: list[Report]) -> str:
 def page(reports: list[Report], command: str) -> str:
     """Return the page of the documentation."""
     kinds = "\n".join(f"- **{report.name}**: {report.what}" for report in reports)
-    machine = f"{os.cpu_count()} processors ({platform.machine()}), {platform.system()} {platform.release()}"
+    machine = f"{os.cpu_count()} processors ({platform.machine()}), {platform.system()}"
     versions = ", ".join(f"{name} {version(name)}" for name in ("acaikit", "torch", "h5py", "numpy", "filelock"))
     return INTRODUCTION.format(kinds=kinds) + RESULTS.format(
         table=table(reports),
