@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +25,9 @@ def verify(
     run_dir: options.RunDirectory,
     data_dir: options.DataDir = None,
     device: options.Device = options.DeviceName.auto,
-    threads: options.Threads = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads.", show_default="as many as it was trained with")
+    ] = None,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
