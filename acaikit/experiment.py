@@ -110,18 +110,29 @@ class Experiment:
     def outline(self) -> tuple[Autoencoder, Probe | None]:
         """Return model and probe as `build` does, but on torch's meta device: names and shapes that take no memory.
 
-        A part that can't be built there makes all be built with memory.
+        Where a part is somebody else's, or can't be built there, all are built with memory: a plugin may keep a tensor
+        that it makes for the next time, and it must not be one without numbers.
 
         Raises
         ------
         UserError
             As `build`.
         """
+        parts = (self.encoder, self.decoder, self.likelihood, *self.regularizers)
+        if not all(_is_ours(part) for part in parts):
+            return self.build()
+        _ = self.dataset.shape, self.dataset.classes  # which may be read from files, and kept
         try:
             with torch.device("meta"):
                 return self.build()
         except (RuntimeError, TypeError):  # what torch raises where a tensor's numbers are asked for
             return self.build()
+
+
+def _is_ours(part: object) -> bool:
+    """Whether a part, and every module in it, is acaikit's or torch's."""
+    modules = part.modules() if isinstance(part, nn.Module) else [part]
+    return all(type(module).__module__.partition(".")[0] in ("acaikit", "torch") for module in modules)
 
 
 def key_of(evaluator: Evaluator) -> str:

@@ -122,7 +122,10 @@ def check_state(state: Any, mine: Mapping[str, Any], optimizers: Mapping[str, Ad
     ValueError
         If an entry is missing, unknown, or of another type or shape; the message names it.
     """
-    _keys(state, mine, "it")
+    try:
+        _keys(state, mine, "it")
+    except ValueError as fault:
+        raise ValueError(f"{fault} (another version of acaikit saved it: that one goes on with it)") from fault
     _alike(state["losses"], mine["losses"] | {"sums": _scalars(state["losses"])}, "losses")
     _keys(state["optimizers"], optimizers, "optimizers")
     # A global generator's state changes its type where half a pair of normal numbers is left over.

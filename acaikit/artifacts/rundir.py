@@ -11,7 +11,7 @@ import h5py
 
 from acaikit.artifacts.faults import MissingFile
 from acaikit.artifacts.h5file import read_h5, write_h5
-from acaikit.artifacts.text import read_text, to_name, to_title, write_text
+from acaikit.artifacts.text import read_text, text_attribute, to_name, to_title, write_text
 from acaikit.artifacts.tree import read_tree, write_tree
 from acaikit.errors import RunError
 
@@ -33,6 +33,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._place: tuple[tuple[int, int], ...] | None = None
+        self._run_id: str | None = None
 
     @property
     def run_file(self) -> Path:
@@ -80,12 +81,17 @@ class RunDir:
 
     def settle(self) -> None:
         """Note what the path leads to now, for `moved` and `check_place`."""
-        self._place = self._look()
+        self._place, self._run_id = self._look(), self._id()
 
     @property
     def moved(self) -> bool:
         """Whether the path leads to another run, or to none, since `settle` was called; False where it wasn't."""
-        return self._place is not None and self._look() != self._place
+        if self._place is None or (now := self._look()) == self._place:
+            return False
+        if self._id() != self._run_id:
+            return True
+        self._place = now  # a copy put back, or a file system that numbers its files anew
+        return False
 
     def check_place(self) -> None:
         """Raise `OSError` where the run was `moved`: what is written now would not be part of it."""
@@ -100,6 +106,13 @@ class RunDir:
             return tuple((status.st_dev, status.st_ino) for status in (self.path.stat(), self.run_file.stat()))
         except OSError:
             return ()
+
+    def _id(self) -> str | None:
+        try:
+            with read_h5(self.run_file, format="run") as file:
+                return text_attribute(file, "run_id")
+        except RunError:
+            return None
 
     def _folder(self, name: str) -> Path:
         folder = self.path / name

@@ -205,18 +205,20 @@ def _tell_divergence(session: Session, found: Diverged, given: options.Given) ->
 
     path, experiment = session.directory.path, session.trainer.experiment
     table, stands = session.metrics.read(), _stands(session)
-    if (scores := reported(table)) and not any(isfinite(score["last"]) for score in scores.values()):
+    lost = bool(scores := reported(table)) and not any(isfinite(score["last"]) for score in scores.values())
+    if lost:
         stands += f", but no score was finite any more at step {table['step'][-1]}"
     fail(f"{found}; {stands}. To try:")
     back = "go back and on with other draws"
     if session.saver.saved_step < 0:
         back = "begin again with other draws; what isn't chance happens again"
     for way, meaning in {"skip": "leave out such updates", "rewind": back}.items():
-        if way != session.trainer.on_nan:
+        if way != session.trainer.on_nan and not lost:
             say(f"  {given.command('resume', path, '--on-nan', way)}  # {meaning}")
     rate = experiment.learning_rate
     smaller = rate / 10 if rate <= SANE else type(experiment).learning_rate
-    say(f"or a new run with a smaller learning rate than {rate:g}: --set Experiment.learning_rate={smaller:g}")
+    other = "a new run" if lost else "or a new run"
+    say(f"{other} with a smaller learning rate than {rate:g}: --set Experiment.learning_rate={smaller:g}")
 
 
 def _conclude(session: Session, console: Console, given: options.Given, as_json: bool) -> None:

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from acaikit.artifacts.checkpoints import Checkpoints
-from acaikit.artifacts.faults import BrokenFile
 from acaikit.artifacts.lock import is_running
-from acaikit.artifacts.metrics import read_metrics
+from acaikit.artifacts.parts import list_parts
 from acaikit.artifacts.publish import is_temporary, remove_stale, sync_folder
-from acaikit.artifacts.quarantine import move_damaged_parts
+from acaikit.artifacts.quarantine import move_aside, move_damaged_parts
 from acaikit.artifacts.rundir import RunDir
 from acaikit.engine import Trainer
 from acaikit.errors import RunError
@@ -54,15 +53,22 @@ def restore(directory: RunDir, trainer: Trainer, info: dict[str, Any], report: C
     checkpoints = Checkpoints(directory.checkpoints, info["run_id"])
     latest = checkpoints.latest(report=report, quarantine=directory.quarantine, accept=trainer.load_state_dict)
     if latest is None and _began(directory, checkpoints):
+        damaged = f"damaged ones are in {directory.quarantine}, and " if directory.quarantine.is_dir() else ""
         raise RunError(
-            f"{directory.path} was trained before, but has no checkpoint left that can be read; damaged ones are in "
-            f"{directory.quarantine}, its metrics are as they were. Put a copy of a checkpoint back, or start anew in "
-            f"another folder: acaikit run RECIPE --dir FOLDER"
+            f"{directory.path} was trained before, but has no checkpoint left that can be read; {damaged}its "
+            f"metrics are as they were. Put a copy of a checkpoint back, or start anew in another folder: acaikit run "
+            f"RECIPE --dir FOLDER"
         )
     if latest is not None:
         checkpoints.move_damaged(directory.quarantine, report, below=latest[0])
     rows = move_damaged_parts(directory.metrics, directory.quarantine, report)
     if latest is None:
+        if len(rows) > 1:  # a first row, and the process killed before its checkpoint, is nothing to tell
+            for part in reversed(list_parts(directory.metrics)):
+                move_aside(part, directory.quarantine)
+            report(
+                f"no checkpoint was ever saved: begun anew; the {len(rows)} rows so far are in {directory.quarantine}"
+            )
         return State.NEW
     if lacking := lacking_rows(trainer.steps, trainer.samples, trainer.experiment.evaluate_every, rows):
         report(f"metrics: {lacking} of the rows up to step {trainer.steps} are missing, and stay so")
@@ -87,13 +93,10 @@ def lacking_rows(steps: int, samples: int, evaluate_every: int, rows: np.ndarray
 
 
 def _began(directory: RunDir, checkpoints: Checkpoints) -> bool:
-    """Say whether there was a checkpoint, or more was measured than what a first checkpoint follows."""
+    """Say whether there was a checkpoint: one that is of no use, or a whole folder that is gone."""
     if checkpoints.steps() or any(directory.quarantine.glob("step-*")):
         return True
-    try:
-        return len(read_metrics(directory.metrics)["step"]) > 1
-    except BrokenFile:
-        return True
+    return not directory.checkpoints.is_dir() and directory.metrics.is_dir()
 
 
 def remove_leftovers(directory: RunDir) -> None:

@@ -76,7 +76,7 @@ class Saver:
     @property
     def cheap(self) -> bool:
         """Whether saving has cost so little of the session's time that a row may have a checkpoint."""
-        return self._spent <= max(FREE, SHARE * (time.monotonic() - self._began))
+        return self.saved_step < 0 or self._spent <= max(FREE, SHARE * (time.monotonic() - self._began))
 
     def saved(self, trainer: Trainer) -> bool:
         """Whether what was trained and measured is all on disk."""

@@ -90,6 +90,7 @@ def open_session(
                 directory.write_run(
                     describe(config, list(overrides), experiment.seed, device, experiment.dataset.digests)
                 )
+                make_folder(directory.checkpoints)  # where it is missing later on, it was removed
         info = run_info(directory)
         check_data(path, info, experiment.dataset)
         directory.settle()

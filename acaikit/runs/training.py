@@ -143,6 +143,7 @@ class Session:
         trainer.on_nan, trainer.budget = on_nan, budget
         trainer.stray(rewinds + 1)  # the checkpoint doesn't know how often this was tried from it
         self._skipped = trainer.skipped
+        self.watch = Watch()
         self._rewinds += 1
         self.say(f"{found}; going back to step {trainer.steps}, and on from there with other draws")
 

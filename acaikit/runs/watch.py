@@ -18,12 +18,11 @@ class Watch:
 
     def look(self, signs: Mapping[str, Sign]) -> list[str]:
         """Return what is to be said at this row: warnings, and which of those said before hold no more."""
-        before, self._held = self._held, {}
+        before = self._held
+        self._held = {name: rows for name, rows in before.items() if name not in signs}  # nothing was seen of those
         for name, sign in signs.items():
             if sign.warning is not None:
                 self._held[name] = before.get(name, 0) + 1
-        well = [name for name, rows in before.items() if rows >= PATIENCE and name not in self._held]
-        return [
-            *(f"{name}: {signs[name].warning}" for name, rows in self._held.items() if rows == PATIENCE),
-            *(f"{name}: well again" for name in well),
-        ]
+        lasting = [name for name in signs if self._held.get(name) == PATIENCE]
+        well = [name for name in signs if before.get(name, 0) >= PATIENCE and name not in self._held]
+        return [*(f"{name}: {signs[name].warning}" for name in lasting), *(f"{name}: well again" for name in well)]

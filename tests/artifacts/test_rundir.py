@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_a_path_that_comes_to_mean_another_run_is_noticed(tmp_path: Path, what: 
     place.rename(tmp_path / "away")
     for here in (False, True):
         if here:
-            RunDir(run.path).write_run(INFO)
+            RunDir(run.path).write_run(INFO | {"run_id": "another"})
         assert run.moved
         with pytest.raises(OSError, match="moved, removed or replaced"):
             run.check_place()
@@ -117,3 +118,13 @@ def test_a_path_that_comes_to_mean_another_run_is_noticed(tmp_path: Path, what: 
         run.path.rmdir()
     (tmp_path / "away").rename(place)
     run.check_place()
+
+
+def test_a_copy_that_was_put_back_is_the_same_run(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.write_run(INFO)
+    run.settle()
+    run.run_file.rename(tmp_path / "away.h5")
+    assert run.moved
+    shutil.copy(tmp_path / "away.h5", run.run_file)
+    assert not run.moved

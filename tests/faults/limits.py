@@ -141,7 +141,8 @@ def _memory(folder: Path, rng: random.Random) -> list[str]:
     meeting = Meeting(folder)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     padding = 1 << 26
-    room = rng.randrange(padding + (1 << 20), 2 * padding)
+    # Enough for the padding, and too little for a file of it.
+    room = rng.randrange(padding + (1 << 20), 3 * padding // 2)
     with _limited(resource.RLIMIT_AS, used + room):
         meeting.meet("MemoryError", "memory", padding=padding)
     return meeting.afterwards()

@@ -13,13 +13,17 @@ import torch
 import acaikit
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config, build
+from acaikit.data import Lines
 from acaikit.engine import Trainer
 from acaikit.errors import ConfigError, RunError, UserError
 from acaikit.experiment import Experiment
+from acaikit.nets import ConvDecoder, ConvEncoder
 from acaikit.registry import installed
+from acaikit.regularizer import Architecture, Regularizer
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session, open_session
 from acaikit.runs.verify import verify
+from acaikit.types import Step
 
 Recipe = Callable[..., Config]
 Train = Callable[..., Session]
@@ -263,3 +267,37 @@ def test_a_dataset_of_a_run_is_not_opened_with_it(tmp_path: Path, recipe: Recipe
     rewritten(tmp_path / "run", resolved="\n".join([config, *lines]))
     run = open_run(tmp_path / "run")  # reading the FIFO would wait for ever
     assert type(run.experiment.dataset).__name__ == "Arrays"
+
+
+def test_what_is_made_for_an_outline_reaches_no_model() -> None:
+    kept: list[torch.Tensor] = []
+
+    class Keeping(Regularizer):
+        """Keeps a tensor that it makes, as a cached function does."""
+
+        def build(self, architecture: Architecture) -> None:
+            kept.append(kept[0] if kept else torch.linspace(0, 1, 5))
+            self.register_buffer("ramp", kept[0].clone())
+
+        def model_loss(self, step: Step) -> torch.Tensor:
+            return step.z.square().mean()
+
+    class Lazy(Lines):
+        """Makes what it has when it is asked for its shape."""
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            vars(self).setdefault("all", torch.ones(3))
+            return (1, 16, 16)
+
+        @shape.setter
+        def shape(self, shape: tuple[int, ...]) -> None:
+            pass
+
+    part = Experiment(Lazy(16, 16), ConvEncoder(), ConvDecoder(), regularizers=[Keeping()])
+    part.outline()
+    model, _ = part.build()
+    assert model.regularizers["Keeping"].ramp.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    plain = Experiment(Lazy(16, 16), ConvEncoder(), ConvDecoder())
+    assert {p.device.type for p in plain.outline()[0].parameters()} == {"meta"}
+    assert plain.dataset.all.tolist() == [1, 1, 1]

@@ -660,9 +660,24 @@ def test_a_process_killed_between_its_first_row_and_its_first_checkpoint_loses_n
 ) -> None:
     train(tmp_path / "straight", recipe(*CHEAP))
     train(tmp_path / "run", recipe(*CHEAP), steps=4)
-    shutil.rmtree(RunDir(tmp_path / "run").checkpoints)
+    (RunDir(tmp_path / "run").checkpoints / "step-000000004.h5").unlink()
     assert train(tmp_path / "run").state is State.NEW
     assert bits(tmp_path / "run") == bits(tmp_path / "straight")
+
+
+def test_a_run_whose_checkpoints_could_never_be_saved_begins_anew_and_loses_no_row(
+    tmp_path: Path, recipe: Recipe, train: Train, bits: Bits
+) -> None:
+    train(tmp_path / "straight", recipe(*CHEAP))
+    run = RunDir(tmp_path / "run")
+    train(run.path, recipe(*CHEAP), steps=9)
+    for file in run.checkpoints.iterdir():
+        file.unlink()
+    rows, lines = (run.metrics / "part-000000.h5").read_bytes(), list[str]()
+    assert train(run.path, say=lines.append).state is State.NEW
+    assert lines == [f"no checkpoint was ever saved: begun anew; the 2 rows so far are in {run.quarantine}"]
+    assert (run.quarantine / "part-000000.h5").read_bytes() == rows
+    assert bits(run.path) == bits(tmp_path / "straight")
 
 
 def test_older_checkpoints_that_are_damaged_are_not_kept_for_sound_ones(

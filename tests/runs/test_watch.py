@@ -16,4 +16,5 @@ def test_signs_are_watched_one_by_one() -> None:
     watch = Watch()
     watch.look({"a": Sign(1.0, "x"), "b": Sign(1.0)})
     assert watch.look({"a": Sign(1.0, "y"), "b": Sign(1.0, "z")}) == ["a: y"]
-    assert watch.look({"b": Sign(1.0, "z")}) == ["b: z", "a: well again"]
+    assert watch.look({"b": Sign(1.0, "z")}) == ["b: z"]  # of "a" nothing was seen
+    assert watch.look({"a": Sign(1.0), "b": Sign(1.0, "z")}) == ["a: well again"]
