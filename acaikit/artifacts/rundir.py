@@ -79,9 +79,9 @@ class RunDir:
         """Say whether there is a run here."""
         return self.run_file.exists()
 
-    def settle(self) -> None:
-        """Note what the path leads to now, for `moved` and `check_place`."""
-        self._place, self._run_id = self._look(), self._id()
+    def settle(self, run_id: str) -> None:
+        """Note that the path leads to the run `run_id` now, for `moved` and `check_place`."""
+        self._place, self._run_id = self._look(), run_id
 
     @property
     def moved(self) -> bool:

@@ -93,7 +93,7 @@ def open_session(
                 make_folder(directory.checkpoints)  # where it is missing later on, it was removed
         info = run_info(directory)
         check_data(path, info, experiment.dataset)
-        directory.settle()
+        directory.settle(info["run_id"])
         log = Log(directory.log_file, lambda: directory.moved)
         say, warn = log.hearing(say), log.hearing(warn)
         with _writing(path):

@@ -102,7 +102,7 @@ def test_a_path_that_comes_to_mean_another_run_is_noticed(tmp_path: Path, what: 
     run = RunDir(tmp_path / "run")
     run.write_run(INFO)
     assert not run.moved
-    run.settle()
+    run.settle(INFO["run_id"])
     (run.path / "log.txt").touch()
     run.check_place()
     place = run.path if what == "folder" else run.run_file
@@ -123,7 +123,7 @@ def test_a_path_that_comes_to_mean_another_run_is_noticed(tmp_path: Path, what: 
 def test_a_copy_that_was_put_back_is_the_same_run(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     run.write_run(INFO)
-    run.settle()
+    run.settle(INFO["run_id"])
     run.run_file.rename(tmp_path / "away.h5")
     assert run.moved
     shutil.copy(tmp_path / "away.h5", run.run_file)

@@ -140,7 +140,7 @@ def _open_files(folder: Path, rng: random.Random) -> list[str]:
 def _memory(folder: Path, rng: random.Random) -> list[str]:
     meeting = Meeting(folder)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    padding = 1 << 26
+    padding = 1 << 28  # far more than the allocator keeps for the next time
     # Enough for the padding, and too little for a file of it.
     room = rng.randrange(padding + (1 << 20), 3 * padding // 2)
     with _limited(resource.RLIMIT_AS, used + room):
