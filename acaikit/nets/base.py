@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from torch import nn
+from torch import Tensor, nn
 
+from acaikit.errors import UserError
 from acaikit.types import Shape
 
 SLOPE = 0.2
@@ -29,6 +30,24 @@ class Linear(nn.Linear):
     def reset_parameters(self) -> None:
         """Draw the weights as `paper_init` does."""
         paper_init(self)
+
+
+class Unbuilt(nn.Sequential):
+    """Stands where a network's layers will be: an ``nn.Sequential`` without layers would give back what it is given.
+
+    Parameters
+    ----------
+    build : str
+        What makes the layers, such as "ConvEncoder.build(data_shape)".
+    """
+
+    def __init__(self, build: str) -> None:
+        super().__init__()
+        self._build = build
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raise `UserError`."""
+        raise UserError(f"a network without layers was called: {self._build} makes them")
 
 
 class Encoder(nn.Module):

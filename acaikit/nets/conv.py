@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from acaikit import checks
 from acaikit.errors import UserError
-from acaikit.nets.base import SLOPE, Decoder, Encoder, paper_init
+from acaikit.nets.base import SLOPE, Decoder, Encoder, Unbuilt, paper_init
+from acaikit.nets.chain import Chain
 from acaikit.types import Shape
 
 SCALES = 30
@@ -88,7 +88,7 @@ class ConvEncoder(Encoder):
         checks.whole("ConvEncoder.scales", scales, 1, SCALES)
         checks.whole("ConvEncoder.latent", latent, 1, checks.SIZE)
         self.depth, self.scales, self.latent = depth, scales, latent
-        self.layers = nn.Sequential()
+        self.layers: nn.Sequential = Unbuilt("ConvEncoder.build(data_shape)")
 
     def build(self, data_shape: Shape) -> Shape:
         """Make the layers for images ``[C, H, W]`` or sequences ``[C, L]``.
@@ -122,7 +122,7 @@ class ConvEncoder(Encoder):
             ]
         top = self.depth * 2**self.scales
         layers += [grid.same(channels[-1], top), nn.LeakyReLU(SLOPE), grid.same(top, self.latent)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Chain(*layers)
         return self.latent, *(side // factor for side in sides)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class ConvDecoder(Decoder):
         checks.whole("ConvDecoder.depth", depth, 1, checks.SIZE)
         checks.whole("ConvDecoder.scales", scales, 1, SCALES)
         self.depth, self.scales = depth, scales
-        self.layers = nn.Sequential()
+        self.layers: nn.Sequential = Unbuilt("ConvDecoder.build(latent_shape, data_shape)")
 
     def build(self, latent_shape: Shape, data_shape: Shape) -> None:
         """Make the layers from ``[c, h, w]`` to ``[C, h * 2**scales, w * 2**scales]``, or ``[c, l]`` to ``[C, ...]``.
@@ -179,7 +179,7 @@ class ConvDecoder(Decoder):
             layers += [grid.same(before, after), nn.LeakyReLU(SLOPE), grid.same(after, after), nn.LeakyReLU(SLOPE)]
             layers += [nn.Upsample(scale_factor=2, mode="nearest")]
         layers += [grid.same(channels[-1], self.depth), nn.LeakyReLU(SLOPE), grid.same(self.depth, channels_out)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Chain(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return ``[B, *data_shape]``, what the likelihood reads, for latents ``[B, *latent_shape]``."""
@@ -200,8 +200,3 @@ def _on_grid(shape: Shape, who: str, what: str, instead: str) -> tuple[Grid, int
 
 def _by(sides: Sequence[int]) -> str:
     return " x ".join(map(str, sides))
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """Return `x` in the memory layout that convolutions run fastest in; anything but images is left as it is."""
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from acaikit import checks
 from acaikit.errors import UserError
-from acaikit.nets.base import SLOPE, Decoder, Encoder, Linear
+from acaikit.nets.base import SLOPE, Decoder, Encoder, Linear, Unbuilt
 from acaikit.types import Shape
 
 
@@ -61,7 +61,7 @@ class MLPEncoder(Encoder):
         self.hidden = hidden_widths("MLPEncoder.hidden", hidden)
         checks.whole("MLPEncoder.latent", latent, 1, checks.SIZE)
         self.latent = latent
-        self.layers = nn.Sequential()
+        self.layers: nn.Sequential = Unbuilt("MLPEncoder.build(data_shape)")
 
     def build(self, data_shape: Shape) -> Shape:
         """Make the layers for data of any shape; return ``(latent,)``."""
@@ -91,7 +91,7 @@ class MLPDecoder(Decoder):
     def __init__(self, hidden: Sequence[int] = (256, 256)) -> None:
         super().__init__()
         self.hidden = hidden_widths("MLPDecoder.hidden", hidden)
-        self.layers = nn.Sequential()
+        self.layers: nn.Sequential = Unbuilt("MLPDecoder.build(latent_shape, data_shape)")
 
     def build(self, latent_shape: Shape, data_shape: Shape) -> None:
         """Make the layers between any two shapes."""

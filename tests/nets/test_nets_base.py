@@ -4,9 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from acaikit.nets import Linear, count_parameters
+from acaikit.errors import UserError
+from acaikit.nets import ConvDecoder, ConvEncoder, Linear, MLPDecoder, MLPEncoder, count_parameters
 from acaikit.nets.conv import Conv1d, Conv2d
 from acaikit.rng import initialise
+
+
+@pytest.mark.parametrize("network", [ConvEncoder, ConvDecoder, MLPEncoder, MLPDecoder])
+def test_a_network_that_was_not_built_is_not_the_identity(network: type[nn.Module]) -> None:
+    with pytest.raises(UserError, match=rf"without layers was called: {network.__name__}\.build\(.*\) makes them$"):
+        network()(torch.zeros(1, 1, 16, 16))
+    assert not network().state_dict()
 
 
 def test_frozen_parameters_are_not_counted() -> None:
