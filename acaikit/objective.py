@@ -1,10 +1,8 @@
 """The objective: one forward pass, every player's loss, and which loss moves which weights.
 
-Gradients are routed by holding weights constant, in two phases over the same forward pass. In the first, the critics
-are constant: the forward pass and every `model_loss` build a graph that ends in the model's weights. In the second, the
-model is constant and what the forward pass produced is detached: every `own_loss`, and the probe's, ends in its own
-player's weights. No weight moves between the phases, so all gradients are taken at the same weights; a graph is freed
-as soon as its phase is over, which matters more on a CPU than the number of operations.
+All losses are built on one graph. The gradient of each player's loss is taken with respect to that player's weights
+alone: the graph is followed only as far as leads to them, so no loss moves another player's weights, and no gradient is
+computed to be thrown away. No weight moves in between: all gradients are taken at the same weights.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,16 +37,42 @@ class Pass:
 
 
 @contextmanager
-def constant(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Treat `parameters` as constants: no graph built inside the block ends in them."""
-    frozen = [p for p in parameters if p.requires_grad]
-    for p in frozen:
-        p.requires_grad_(False)
+def answering_once(critics: Iterable[nn.Module]) -> Iterator[None]:
+    """Let each critic that is asked about the same tensor again, inside the block, give the answer it gave before.
+
+    The model's loss and the critic's own ask about the same mixes: that is one forward pass, and one draw where a
+    critic draws, say by dropout.
+    """
+    patched = {critic: vars(critic).get("forward") for critic in critics}
+    for critic in patched:
+        critic.forward = _remembering(critic.forward)
     try:
         yield
     finally:
-        for p in frozen:
-            p.requires_grad_(True)
+        for critic, before in patched.items():
+            if before is None:
+                del critic.forward
+            else:
+                critic.forward = before
+
+
+def _remembering(ask: Callable[..., Any]) -> Callable[..., Any]:
+    answers: dict[tuple[bool, int, int], tuple[Tensor, Tensor, int]] = {}
+
+    def forward(x: Tensor, *more: Any, **named: Any) -> Any:
+        if more or named:
+            return ask(x, *more, **named)
+        key = torch.is_grad_enabled(), id(x), x._version
+        if key in answers:
+            _, answer, version = answers[key]
+            if answer._version == version:  # else it was changed in place, and is the answer no more
+                return answer
+        answer = ask(x)
+        if isinstance(answer, Tensor):
+            answers[key] = x, answer, answer._version  # while x lives, no other tensor has its id
+        return answer
+
+    return forward
 
 
 def overrides(regularizer: Regularizer, hook: str) -> bool:
@@ -61,8 +86,8 @@ def players(model: Autoencoder, probe: Probe | None) -> Players:
     Raises
     ------
     UserError
-        If a regularizer has an `own_loss` but no critic to train with it, a critic but no `own_loss` or nothing in it
-        to train, no hook at all, or a method that is nearly called like one.
+        If a regularizer has an `own_loss` but no critic to train with it, a critic but no `own_loss`, nothing in it to
+        train or weights of the encoder or decoder in it, no hook at all, or a method that is nearly called like one.
     """
     critics = {name: reg.critic for name, reg in model.regularizers.items() if reg.critic is not None}
     for name, regularizer in model.regularizers.items():
@@ -75,6 +100,13 @@ def players(model: Autoencoder, probe: Probe | None) -> Players:
             raise UserError(
                 f"{name} has a critic, but no own_loss that trains it: a module that stays as it is goes under another "
                 f"name, with requires_grad_(False)"
+            )
+    first = {id(p) for part in (model.encoder, model.decoder) for p in part.parameters()}
+    for name, critic in critics.items():
+        if any(id(p) in first for p in critic.parameters()):
+            raise UserError(
+                f"{name}.critic has weights of the encoder or decoder, which no second player may move: give it layers "
+                f"of its own, such as copy.deepcopy(architecture.encoder)"
             )
     second = {id(p) for critic in critics.values() for p in critic.parameters()}
     result = {"model": [p for p in model.parameters() if p.requires_grad and id(p) not in second]}
@@ -163,8 +195,7 @@ class Objective:
     def __init__(self, model: Autoencoder, probe: Probe | None) -> None:
         self.model, self.probe = model, probe
         self.players = players(model, probe)
-        self._ours = self.players["model"]
-        self._others = [p for name, parameters in self.players.items() if name != "model" for p in parameters]
+        self._critics = [reg.critic for reg in model.regularizers.values() if reg.critic is not None]
 
     def backward(
         self, x: Tensor, y: Tensor | None, noise: Mapping[str, Generator]
@@ -187,26 +218,60 @@ class Objective:
         views : dict of str to Step
             Each regularizer's step, detached.
         """
-        with constant(self._others):
+        regularizers = self.model.regularizers
+        with answering_once(self._critics):
             run = forward(self.model, x, noise, want_code=self.probe is not None)
             for name, loss in run.terms.items():
                 scalar(loss, f"{name}.model_loss")
-            _sum(run.terms).backward()  # type: ignore[no-untyped-call]
-        views = {name: view.detached() for name, view in run.views.items()}
-        own: dict[str, Tensor] = {}
-        with constant(self._ours):
-            for name, regularizer in self.model.regularizers.items():
-                if name in self.players:
-                    own[f"{name}/critic"] = scalar(regularizer.own_loss(views[name]), f"{name}.own_loss")
+            own = {
+                name: scalar(regularizer.own_loss(run.views[name]), f"{name}.own_loss")
+                for name, regularizer in regularizers.items()
+                if name in self.players
+            }
         if self.probe is not None:
             assert run.code is not None and y is not None
             own["probe"] = F.cross_entropy(self.probe(run.code), y)
-        if own:
-            if not any(loss.requires_grad for loss in own.values()):
-                raise UserError(f"{' and '.join(own)}: no own_loss moves a weight: compute it by self.critic")
-            _sum(own).backward()  # type: ignore[no-untyped-call]
-        return {name: loss.detach() for name, loss in (run.terms | own).items()}, views
+        with _telling_misuse(regularizers):
+            for player, loss in own.items():
+                # What follows may share some of the graph: what a critic answered, or a critic in a posterior.
+                self._descend(player, loss, retain_graph=True)
+            self._descend("model", torch.stack(list(run.terms.values())).sum())
+        views = {name: view.detached() for name, view in run.views.items()}
+        named = {player if player == "probe" else f"{player}/critic": loss for player, loss in own.items()}
+        return {name: loss.detach() for name, loss in (run.terms | named).items()}, views
+
+    def _descend(self, player: str, loss: Tensor, *, retain_graph: bool = False) -> None:
+        """Add the gradient of `loss` to that of the player's weights, but for those that are frozen by now."""
+        trained = [p for p in self.players[player] if p.requires_grad]
+        if not trained:
+            return
+        if loss.requires_grad:
+            loss.backward(inputs=trained, retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+        if all(p.grad is None for p in trained):
+            if player == "model":
+                raise UserError("no loss moves a weight of the model: all that the losses depend on is frozen")
+            raise UserError(
+                f"{player}/critic: no own_loss moves a weight: compute it by self.critic, in every step; where nothing "
+                f"is to move, return 0 * self.critic(...).sum()"
+            )
 
 
-def _sum(losses: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack(list(losses.values())).sum()
+_MISUSES = {
+    "modified by an inplace operation": "changes in place what a gradient needs: losses leave the step's tensors and "
+    "buffers as they are, and after_step moves buffers",
+    "backward through the graph a second time": "uses a tensor of an earlier step with the graph behind it, or calls "
+    "backward() itself: keep such a tensor as a buffer, which after_step moves",
+}
+"""What torch says in an error of ours that is a hook's, and what the hook does."""
+
+
+@contextmanager
+def _telling_misuse(regularizers: Iterable[str]) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        for said, meaning in _MISUSES.items():
+            if said in str(error):
+                who = " or ".join(["a network", *(f"a hook of {name}" for name in regularizers)])
+                raise UserError(f"{who} {meaning} (torch: {error})") from error
+        raise

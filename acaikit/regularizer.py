@@ -57,6 +57,10 @@ class Regularizer(nn.Module):
         Whether `emit` draws from `noise`. Where it doesn't, say False: the probe can then reuse what `emit` computed.
     prior : bool
         Whether this makes latents alike to samples of N(0, I), so that such samples can be decoded.
+    recordable : bool
+        Whether nothing that changes from step to step is kept on the host, as a Python number that counts steps is.
+        Say True in the class's own body, and a GPU replays whole steps; left out, each operation is sent to it, which
+        is slower and always right. A CPU doesn't ask.
     """
 
     critic: nn.Module | None
@@ -100,7 +104,11 @@ class Regularizer(nn.Module):
         return torch.zeros((), device=step.x.device)
 
     def own_loss(self, step: Step) -> Tensor:
-        """Return the scalar that `critic` minimises."""
+        """Return the scalar that `critic` minimises.
+
+        Tensors of the step, and buffers, are left as they are: it is `after_step` that moves buffers. A gradient
+        penalty may differentiate by them: ``torch.autograd.grad(d(step.x_mix).sum(), step.x_mix, create_graph=True)``.
+        """
         return torch.zeros((), device=step.x.device)
 
     def doubt(self, z: Tensor, x: Tensor) -> Tensor | None:

@@ -7,15 +7,16 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from acaikit.critics import DenseCritic
+from acaikit.critics import DenseCritic, EncoderCritic
 from acaikit.data import Lines
-from acaikit.engine import Trainer
+from acaikit.engine import Trainer, train
 from acaikit.errors import UserError
 from acaikit.experiment import Experiment
 from acaikit.likelihoods import MSE, Bernoulli, Likelihood
 from acaikit.nets import ConvDecoder, ConvEncoder, Linear
-from acaikit.objective import constant, forward, players
+from acaikit.objective import answering_once, forward, players
 from acaikit.regularizers import ACAI, KL, VQEMA, AdversarialPrior, Architecture, Denoising, LatentDropout, Regularizer
+from acaikit.testing import check_regularizer
 from acaikit.types import Step
 
 Make = Callable[[], list[Regularizer]]
@@ -108,6 +109,11 @@ class Untrainable(NoCritic):
         self.critic = nn.Tanh()
 
 
+class TheEncoderItself(ACAI):
+    def build(self, architecture: Architecture) -> None:
+        self.critic = EncoderCritic(architecture.encoder)
+
+
 class Misspelled(Regularizer):
     def modle_loss(self, step: Step) -> Tensor:
         return step.z.mean()
@@ -124,6 +130,7 @@ class DoubtAlone(Regularizer):
         (NoCritic, "NoCritic defines own_loss, but there is nothing for it to train: set self.critic"),
         (Idle, "Idle has a critic, but no own_loss that trains it"),
         (Untrainable, "Untrainable.critic has no parameters to train: make its layers in build"),
+        (TheEncoderItself, "TheEncoderItself.critic has weights of the encoder or decoder.*give it layers of its own"),
         (Misspelled, "Misspelled.modle_loss is no hook: did you mean model_loss?"),
         (DoubtAlone, "DoubtAlone writes none of the hooks corrupt, .*, after_step: it does nothing in training"),
     ],
@@ -197,27 +204,62 @@ def test_what_networks_and_likelihoods_return_is_checked(monkeypatch: pytest.Mon
         t.step()
 
 
-def test_constant_parameters() -> None:
-    a, b, frozen = (nn.Parameter(torch.tensor(2.0), requires_grad=r) for r in (True, True, False))
-    with constant([a, frozen]):
-        out = a * b * frozen
-    assert [p.requires_grad for p in (a, b, frozen)] == [True, True, False]
-    out.backward()
-    assert a.grad is None
-    assert b.grad is not None and b.grad.item() == 4
+class Counting(DenseCritic):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.asked += 1
+        return super().forward(x)
 
 
-def test_constant_ends_with_an_error() -> None:
-    a = nn.Parameter(torch.tensor(2.0))
+def test_a_critic_answers_once() -> None:
+    critic, x = Counting((3,)), torch.rand(2, 4)
+    critic.build((4,))
+    with answering_once([critic]):
+        first, again, other = critic(x), critic(x), critic(x.clone())
+        with torch.no_grad():
+            bare = critic(x)
+        assert first is again and critic.asked == 3
+    assert torch.equal(first, other) and first.requires_grad and not bare.requires_grad
+    assert critic(x) is not critic(x)
+    assert "forward" not in vars(critic)
+
+
+def test_an_answer_that_was_changed_in_place_is_none() -> None:
+    critic, x = Counting((3,)), torch.rand(2, 4)
+    critic.build((4,))
+    with torch.no_grad(), answering_once([critic]):
+        first = critic(x).clone()
+        critic(x).mul_(2)
+        assert torch.equal(critic(x), first)
+        x.mul_(2)
+        assert not torch.equal(critic(x), first)
+
+
+def test_answering_once_ends_with_an_error_and_keeps_what_was_there() -> None:
+    critic = Counting()
+    critic.forward = patched = lambda x: x  # type: ignore[method-assign]
 
     def fail() -> None:
-        with constant([a]):
-            assert not a.requires_grad
+        with answering_once([critic, critic]):
+            assert critic.forward is not patched
             raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
         fail()
-    assert a.requires_grad
+    assert critic.forward is patched
+
+
+def test_acai_asks_its_critic_twice_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """About the mixes, which both losses are about, and about the blend."""
+    t = trainer([ACAI(critic=(critic := EncoderCritic(ConvEncoder(2, 1, 1))))])
+    asked = []
+    forward = type(critic).forward
+    monkeypatch.setattr(type(critic), "forward", lambda self, x: asked.append(len(x)) or forward(self, x))
+    t.step()
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -401,6 +443,68 @@ def test_a_regularizers_own_layers_move_with_the_model() -> None:
         parameters = list(layer.parameters())
         expected = torch.autograd.grad(loss, parameters)
         torch.testing.assert_close([p.grad for p in parameters], list(expected))
+
+
+class CriticInThePath(Inner):
+    """Its critic also says what the decoder reads."""
+
+    def posterior(self, h: Tensor, noise: Generator | None) -> Tensor:
+        return h * (1 + self.critic(h.flatten(1)).view(-1, 1, 1, 1))
+
+
+def test_own_losses_do_not_move_other_critics() -> None:
+    alone, beside = trainer([CriticInThePath()]), trainer([CriticInThePath(), AdversarialPrior()])
+    assert same(*(gradients(t, "CriticInThePath") for t in (alone, beside)))
+
+
+def test_layers_frozen_in_training_stay() -> None:
+    t = trainer([ACAI()])
+    t.step()
+    for frozen in (t.model.encoder, t.model.regularizers["ACAI"].critic):
+        frozen.requires_grad_(False)
+        before = {name: value.clone() for name, value in frozen.state_dict().items()}
+        t.step()
+        assert same(list(before.values()), list(frozen.state_dict().values()))
+
+
+class Penalty(ACAI):
+    """Differentiates by a tensor of the step (WGAN-GP)."""
+
+    def own_loss(self, step: Step) -> Tensor:
+        (slope,) = torch.autograd.grad(self.critic(step.x_mix).sum(), step.x_mix, create_graph=True)
+        return super().own_loss(step) + (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def test_a_gradient_penalty() -> None:
+    check_regularizer(Penalty)
+    assert not same(*(gradients(trainer([part]), part.__class__.__name__) for part in (ACAI(), Penalty())))
+
+
+class Clamped(ACAI):
+    def own_loss(self, step: Step) -> Tensor:
+        step.x_hat.clamp_(-1, 1)
+        return super().own_loss(step)
+
+
+class Keeping(Regularizer):
+    last: Tensor | None = None
+
+    def model_loss(self, step: Step) -> Tensor:
+        before, self.last = self.last, step.z
+        return step.z.mean() if before is None else (step.z - before).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (Clamped, "a network or a hook of Clamped changes in place what a gradient needs: .* after_step moves buffers"),
+        (Keeping, "a network or a hook of Keeping uses a tensor of an earlier step with the graph behind it, or calls"),
+    ],
+)
+def test_what_hooks_may_not_do_is_told(part: type[Regularizer], message: str) -> None:
+    t = trainer([part()])
+    with pytest.raises(UserError, match=message):
+        train(t)
 
 
 def test_backward_adds_to_the_gradients_and_leaves_the_weights() -> None:

@@ -24,7 +24,8 @@ from acaikit.testing.regularizer_gradients import (
 )
 from acaikit.testing.regularizer_health import check_health
 from acaikit.testing.regularizer_hooks import DETERMINISTIC, FROM_NOISE, check_calls, check_hooks, undrawing
-from acaikit.testing.regularizer_losses import check_dtype, check_repeats
+from acaikit.testing.regularizer_losses import check_dtype, check_repeats, check_steps
+from acaikit.testing.regularizer_recording import check_recordable
 from acaikit.testing.rules import NotApplicable, NotConforming, Refused, Rule, keep, made_as
 from acaikit.testing.states import copied, difference
 from acaikit.testing.training import LOOK_FOR, check_resumed, check_seeded
@@ -50,8 +51,9 @@ def check_regularizer(factory: Factory, data: str = "images") -> None:
         If it writes no hook, a hook gives something else than it is to give or changes what it is given, a loss or a
         gradient is not finite, the losses of the same step differ from call to call, gradients reach another player
         than they should, weights or draws depend on a global generator, a tensor is made on a device or in a dtype of
-        its own, `doubt` is no finite number per example, `health` gives no signs or changes something, evaluation
-        changes state or is random, or a run saved, restored and continued differs from one that was never interrupted.
+        its own, one that says ``recordable = True`` can't be recorded, `doubt` is no finite number per example,
+        `health` gives no signs or changes something, evaluation changes state or is random, or a run saved, restored
+        and continued differs from one that was never interrupted.
         `Refused`, a kind of it, if it can't be built for such data.
     """
     keep(RULES, factory, data)
@@ -165,6 +167,7 @@ RULES = (
     Rule("writes a hook that training calls", lambda factory, data: check_hooks(factory)),
     Rule("gives what its hooks are to give, and changes nothing they are given", check_calls),
     Rule("keeps to the dtype of the data, with finite losses and gradients", check_dtype),
+    Rule("takes one training step after another, with losses that stay finite", check_steps),
     Rule("draws from its own noise, and its weights from the run's seed", check_randomness),
     Rule("gives the same losses for the same step", check_repeats),
     Rule("doubts each example by itself", _check_doubt),
@@ -173,4 +176,5 @@ RULES = (
     Rule("makes its tensors on the device of the data", check_device),
     Rule("moves its own player by each loss, and no other", check_gradients),
     Rule("goes on with the same bits after a restart", check_resume),
+    Rule("keeps nothing on the host that changes, where it says so (recordable)", check_recordable),
 )

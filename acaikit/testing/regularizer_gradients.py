@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from acaikit.engine import Trainer
-from acaikit.objective import constant, forward
+from acaikit.objective import forward
 from acaikit.regularizer import Regularizer
 from acaikit.testing.fixtures import STEPS, small_trainer
 from acaikit.testing.rules import NotConforming
@@ -36,6 +37,18 @@ def double(trainer: Trainer) -> None:
     trainer.model.double()
     if trainer.probe is not None:
         trainer.probe.double()
+
+
+@contextmanager
+def constant(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Build no graph that ends in `parameters`, which all are trainable."""
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)
 
 
 def check_gradients(factory: Factory, data: str = "images") -> None:
@@ -75,10 +88,10 @@ def _oracle(
         for name, g in trainer.noise.items():
             g.set_state(states[name])
         if player == "model":
-            with constant(p for other in players if other != "model" for p in players[other]):
+            with constant([p for other in players if other != "model" for p in players[other]]):
                 terms = forward(model, x, trainer.noise, want_code=False).terms
             for name, term in terms.items():
-                _has_gradient(term, f"{name}'s model_loss")
+                has_gradient(term, f"{name}'s model_loss")
             loss = torch.stack(list(terms.values())).sum()
         elif player == "probe":
             assert probe is not None and y is not None
@@ -86,7 +99,7 @@ def _oracle(
         else:
             views = forward(model, x, trainer.noise, want_code=False).views
             loss = model.regularizers[player].own_loss(views[player])
-            _has_gradient(loss, f"{player}'s own_loss")
+            has_gradient(loss, f"{player}'s own_loss")
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, found, strict=True):
             if gradient is None:
@@ -105,7 +118,8 @@ def _oracle(
     return gradients
 
 
-def _has_gradient(loss: Tensor, what: str) -> None:
+def has_gradient(loss: Tensor, what: str) -> None:
+    """Raise `NotConforming` where `loss` can move nothing."""
     if not loss.requires_grad:
         raise NotConforming(
             f"{what} moves nothing, because a hook cuts it off: leave out detach() and no_grad(), gradients are routed "

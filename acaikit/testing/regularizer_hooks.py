@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
 
 from acaikit.engine import Trainer
 from acaikit.errors import UserError
-from acaikit.objective import constant, forward
+from acaikit.objective import forward
 from acaikit.regularizer import HOOKS
 from acaikit.regularizer import check_hooks as refuse_hooks
-from acaikit.testing.regularizer_gradients import Factory, made, trainer_with
+from acaikit.testing.regularizer_gradients import Factory, constant, has_gradient, made, trainer_with
 from acaikit.testing.rules import NotConforming
 from acaikit.testing.side_effects import undrawn
 from acaikit.testing.states import difference
@@ -46,16 +47,23 @@ def check_calls(factory: Factory, data: str = "images") -> None:
     for name, regularizer in model.regularizers.items():
         if name in players:
             with constant(players["model"]):
-                loss = regularizer.own_loss(views[name].detached())
-            if loss.requires_grad and any(
-                gradient is not None for gradient in torch.autograd.grad(loss, players["model"], allow_unused=True)
-            ):
+                loss = regularizer.own_loss(_leaves(views[name]))
+            has_gradient(loss, f"{name}'s own_loss")
+            if any(gradient is not None for gradient in torch.autograd.grad(loss, players["model"], allow_unused=True)):
                 raise NotConforming(
                     f"{name}.own_loss reads what another hook has kept on self: return it there as an extra, "
                     f'(z, {{"mu": mu}}), and read it as step.mu'
                 )
         with torch.no_grad():
             regularizer.after_step(views[name].detached())
+
+
+def _leaves(step: Step) -> Step:
+    """Return the same numbers, by which can be differentiated, as in training, but with no graph behind them."""
+    leaves = step.detached()
+    for value in (leaves.x, leaves.h, leaves.z, leaves.x_hat, *leaves.extras.values()):
+        value.requires_grad_(value.is_floating_point())
+    return leaves
 
 
 def undrawing(trainer: Trainer) -> Trainer:
@@ -92,17 +100,32 @@ def _watched(said: str, call: Callable[..., Any]) -> Callable[..., Any]:
 
     def watched(*arguments: Any, **named: Any) -> Any:
         given = _tensors(hook, (*arguments, *named.values())[0])
-        before = {name: tensor.detach().clone() for name, tensor in given.items()}
-        out = call(*arguments, **named)
-        changed = difference(before, {name: tensor.detach() for name, tensor in given.items()})
-        if changed is not None:
+        before = {name: (tensor._version, tensor.detach().clone()) for name, tensor in given.items()}
+        with mock.patch.object(torch.autograd, "backward", _refusing_backward(said)):
+            out = call(*arguments, **named)
+        # Numbers may happen to stay as they were, and change unseen by way of .data.
+        changed = [
+            name
+            for name, (version, values) in before.items()
+            if given[name]._version != version or difference({"": values}, {"": given[name].detach()}) is not None
+        ]
+        if changed:
+            one = " (one tensor)" if len({id(given[name]) for name in changed}) < len(changed) else ""
             raise NotConforming(
-                f"{said} changes {changed} in place: leave out steps such as {changed} += ... and relu_()"
+                f"{said} changes {' and '.join(changed)} in place{one}: leave out steps such as {changed[-1]} += ... "
+                f"and relu_()"
             )
         _check_given(said, hook, out, given)
         return out
 
     return watched
+
+
+def _refusing_backward(said: str) -> Callable[..., None]:
+    def backward(*arguments: Any, **named: Any) -> None:
+        raise NotConforming(f"{said} calls backward(): return the loss, and every player is moved by its own")
+
+    return backward
 
 
 def _tensors(hook: str, argument: Any) -> dict[str, Tensor]:

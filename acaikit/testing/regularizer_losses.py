@@ -31,6 +31,10 @@ def check_dtype(factory: Factory, data: str = "images") -> None:
             said = f"a {loss.dtype} of shape {list(loss.shape)}{value}"
             raise NotConforming(f"in float64 the loss {name!r} must be a finite float64 scalar, not {said}")
     _check_finite_gradients(trainer, losses)
+
+
+def check_steps(factory: Factory, data: str = "images") -> None:
+    """Take a few training steps, in which a hook may stumble over what it has kept, and see that losses stay finite."""
     check_losses(lambda seed: trainer_with(factory, data, seed))
 
 

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from acaikit.catalogue import source_file
 from acaikit.config import Config, build, read_bindings
 from acaikit.config.call import parameters_of
 from acaikit.errors import UserError
 from acaikit.recipes import named
 from acaikit.registry import KINDS, ONLY, RECIPES, Part, counts, find, full_name, installed, nearest, unknown
+from acaikit.sources import source_file
 from acaikit.testing.distribution import faults_of, findings_of
 from acaikit.testing.findings import Finding, Verdict, examine, find_out
 from acaikit.testing.rules import check_factory, required

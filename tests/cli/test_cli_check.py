@@ -54,9 +54,10 @@ def test_a_part_that_conforms(acaikit, sparse: Install) -> None:
     assert lines[0] == "acaikit_sparse.regularizers.Sparse  regularizer, from acaikit-sparse 0.2"
     assert lines[1:3] == ["  ✓ can be imported", "  ✓ can be made"]
     assert [line for line in lines if line.startswith("  on")] == ["  on images", "  on sequences", "  on vectors"]
-    assert out.count("    ✓ ") == 3 * (RULES - 1)
+    assert out.count("    ✓ ") == 3 * (RULES - 2)
     assert out.count("    – doubts each example by itself: it writes no doubt") == 3
-    assert lines[-1] == f"Sparse conforms: of {3 * RULES + 2} rules {3 * RULES - 1} kept, 3 without a verdict"
+    assert out.count("(recordable): it doesn't say recordable = True") == 3
+    assert lines[-1] == f"Sparse conforms: of {3 * RULES + 2} rules {3 * RULES - 4} kept, 6 without a verdict"
     assert not any(line != line.rstrip() for line in lines)
 
 

@@ -200,12 +200,15 @@ class Hookless(Regularizer): ...
 class NoSuper(Regularizer):
     def __init__(self):
         self.weight = 1.0
+
+class Halfway(Regularizer):
+    __init__ = Regularizer.__base__.__init__
 """
 
 
 @pytest.fixture
 def faulty(install: Install) -> Path:
-    names = {"regularizers": ("Another", "Faulty", "Hookless", "NoSuper"), "evaluators": ("Keyless",)}
+    names = {"regularizers": ("Another", "Faulty", "Hookless", "NoSuper", "Halfway"), "evaluators": ("Keyless",)}
     points = {kind: {name: f"faulty_part:{name}" for name in made} for kind, made in names.items()}
     points["regularizers"]["Module"] = "faulty_part"
     return install("acai-faulty", "0.1", points, {"faulty_part.py": FAULTY})
@@ -224,7 +227,7 @@ def test_a_fault_of_a_plugin_is_one_message_and_what_was_saved_stays(
     assert acaikit("run", *command, "Faulty.at='step 3'", "--dir", "r", "-q", code=2).err.endswith(said)
     assert json.loads(acaikit("show", "r", "--json").out)["samples"] == 128
     monkeypatch.setenv("ACAIKIT_TRACEBACK", "1")
-    shown = acaikit("show", *command, "Faulty.at='build'", code=2).err
+    shown = acaikit("show", "--sizes", *command, "Faulty.at='build'", code=2).err
     assert "Traceback (most recent call last)" in shown and "in build" in shown
 
 
@@ -232,8 +235,9 @@ def test_what_is_no_proper_part_is_refused(acaikit, faulty, finished, tiny) -> N
     command = ["run", "quickstart_baseline", *tiny, "--dry-run", "--set"]
     said = "Module (faulty_part, from acai-faulty 0.1) is no class or function: its entry point must be written module:"
     assert said in acaikit(*command, "Experiment.regularizers=[@Module()]", code=2).err
-    ran = acaikit(*command, "Experiment.regularizers=[@NoSuper()]", code=2)
-    assert "NoSuper.__init__ must begin with super().__init__()" in ran.err
+    for name in ("NoSuper", "Halfway"):
+        ran = acaikit(*command, f"Experiment.regularizers=[@{name}()]", code=2)
+        assert f"{name}.__init__ must begin with super().__init__()" in ran.err
     ran = acaikit("eval", finished, "--with", "Keyless", code=2)
     assert "Keyless has no key to store its scores by: give the class one" in ran.err
 

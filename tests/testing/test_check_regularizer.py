@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from acaikit.critics import DenseCritic, EncoderCritic
+from acaikit.critics import DenseCritic
 from acaikit.errors import UserError
 from acaikit.nets import Linear
 from acaikit.registry import parts
@@ -25,7 +25,8 @@ from acaikit.testing import (
     check_resume,
 )
 from acaikit.testing.regularizer_hooks import check_calls
-from acaikit.testing.regularizer_losses import check_repeats
+from acaikit.testing.regularizer_losses import check_repeats, check_steps
+from acaikit.testing.regularizer_recording import check_recordable
 from acaikit.types import Extras, Step
 
 SMALL: dict[str, dict[str, Any]] = {"VQEMA": {"entries": 32}}
@@ -174,17 +175,6 @@ class LayerBesideTheCritic(AdversarialPrior):
 
     def own_loss(self, step: Step) -> Tensor:
         return self.critic(self.beside(step.z.flatten(1))).square().mean()
-
-
-class UnfrozenCritic(ACAI):
-    def model_loss(self, step: Step) -> Tensor:
-        self.critic.requires_grad_(True)
-        return super().model_loss(step)
-
-
-class TheEncoderItself(ACAI):
-    def build(self, architecture: Architecture) -> None:
-        self.critic = EncoderCritic(architecture.encoder)
 
 
 class HiddenNoise(LatentDropout):
@@ -366,7 +356,92 @@ class Rounds(Regularizer):
         return z.round()
 
 
+class ClampsUnseen(Regularizer):
+    """Changes no number, and yet what torch keeps for a gradient."""
+
+    def model_loss(self, step: Step) -> Tensor:
+        return step.x_hat.clamp_(-1e9, 1e9).square().mean()
+
+
+class BehindTorch(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        step.x.data.add_(1.0)
+        return step.z.square().mean()
+
+
+class CodeInPlace(Regularizer):
+    def model_loss(self, step: Step) -> Tensor:
+        return step.z.add_(1.0).square().mean()
+
+
+class DescendsItself(ACAI):
+    def own_loss(self, step: Step) -> Tensor:
+        loss = super().own_loss(step)
+        loss.backward()
+        return loss
+
+
+class KeepsAGraph(Regularizer):
+    last: Tensor | None = None
+
+    def model_loss(self, step: Step) -> Tensor:
+        last, self.last = self.last, step.z
+        return step.z.square().mean() if last is None else (step.z - last).square().mean()
+
+
+class Recordable(Regularizer):
+    recordable = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("ema", torch.zeros(()))
+
+    def model_loss(self, step: Step) -> Tensor:
+        return step.z.square().mean()
+
+    def after_step(self, step: Step) -> None:
+        self.ema.lerp_(step.z.mean(), 0.1)
+
+
+class ReadsItsLoss(Recordable):
+    recordable = True
+
+    def model_loss(self, step: Step) -> Tensor:
+        loss = step.z.square().mean()
+        return loss if loss > 0 else 2 * loss
+
+
+class ReadsAfterwards(Recordable):
+    recordable = True
+
+    def after_step(self, step: Step) -> None:
+        self.ema.fill_(step.z.mean().item())
+
+
+class Rebinds(Recordable):
+    recordable = True
+
+    def after_step(self, step: Step) -> None:
+        self.ema = 0.9 * self.ema + 0.1 * step.z.mean()
+
+
+class Counts(Recordable):
+    recordable = True
+    steps = 0
+
+    def after_step(self, step: Step) -> None:
+        self.steps += 1
+
+
 BROKEN = [
+    (check_calls, ClampsUnseen, "ClampsUnseen.model_loss changes step.x_hat in place: leave out"),
+    (check_calls, BehindTorch, "BehindTorch.model_loss changes step.x in place"),
+    (check_calls, CodeInPlace, r"changes step.h and step.z in place \(one tensor\): leave out .* step.z \+="),
+    (check_calls, DescendsItself, r"DescendsItself.own_loss calls backward\(\): return the loss"),
+    (check_recordable, ReadsItsLoss, r"a hook reads a tensor's numbers on the host .* torch.where"),
+    (check_recordable, ReadsAfterwards, "a hook reads a tensor's numbers on the host"),
+    (check_recordable, Rebinds, "Rebinds.ema is another tensor after a step, .* by copy_"),
+    (check_recordable, Counts, "Counts.steps changes from step to step, .* in a buffer"),
     (check_calls, Clamps, "Clamps.corrupt changes x in place"),
     (check_calls, ScalesInPlace, "ScalesInPlace.posterior changes h in place"),
     (check_calls, LossInPlace, "LossInPlace.model_loss changes step.x_hat in place"),
@@ -386,7 +461,7 @@ BROKEN = [
     (check_dtype, SinglePrecisionLoss, "'SinglePrecisionLoss' must be a finite float64 scalar, not a torch.float32"),
     (check_dtype, SinglePrecisionMatrix, "a tensor of its own dtype: give it dtype=x.dtype"),
     (check_dtype, GradientOfARoot, r"gradient of the loss 'GradientOfARoot' by encoder.layers.0.weight is not finite"),
-    (check_dtype, NaNLater, "the loss 'NaNLater' is nan after 3 steps: look for a"),
+    (check_steps, NaNLater, "the loss 'NaNLater' is nan after 3 steps: look for a"),
     (check_randomness, Dropped, r"Dropped.emit draws from torch's .* generator=noise .* \(nn.Dropout takes none\)"),
     (check_randomness, NoiseInTheLoss, "NoiseInTheLoss.model_loss draws .*: model_loss has no noise: draw in prepare"),
     (check_repeats, WarmUp, r"'WarmUp' of the same step differs from call to call: .* in after_step"),
@@ -394,14 +469,12 @@ BROKEN = [
     (check_dtype, NotANumber, "must be a finite float64 scalar, .* value nan"),
     (check_gradients, DetachedMix, r"DetachedMix's model_loss moves nothing, .* leave out detach\(\)"),
     (check_gradients, MixWithoutGradient, r"model_loss moves nothing, .* leave out detach\(\) and no_grad\(\)"),
-    (check_gradients, DetachedCritic, "DetachedCritic's own_loss moves nothing"),
+    (check_calls, DetachedCritic, "DetachedCritic's own_loss moves nothing"),
     (
         check_gradients,
         LayerBesideTheCritic,
         "no loss moves .*beside.weight: what own_loss trains belongs in self.critic",
     ),
-    (check_gradients, UnfrozenCritic, "gradient of UnfrozenCritic's .*critic.* set requires_grad in a hook"),
-    (check_gradients, TheEncoderItself, "encoder.layers.0.weight is not that of TheEncoderItself's own loss"),
     (check_gradients, HiddenNoise, "the gradient of probe's .* is not that of probe's own loss"),
     (check_doubt, DoubtPerPixel, r"DoubtPerPixel.doubt must be None or .* one finite number per example: 4 here, not"),
     (check_doubt, DoubtOfAll, "one finite number per example: 4 here, not"),
@@ -426,6 +499,16 @@ def test_a_broken_rule_is_named(check: Callable[[Any], None], part: type[Regular
             each(part)
 
 
+def test_a_part_that_can_be_recorded() -> None:
+    check_regularizer(Recordable)
+
+
+def test_a_graph_that_is_kept_shows_in_the_next_step() -> None:
+    for each in (check_steps, check_regularizer):
+        with pytest.raises(UserError, match="a network or a hook of KeepsAGraph uses a tensor of an earlier step"):
+            each(KeepsAGraph)
+
+
 class Slope(Regularizer):
     def model_loss(self, step: Step) -> Tensor:
         return torch.func.grad(lambda z: step.decode(z).sum())(step.z).square().mean()
@@ -433,6 +516,7 @@ class Slope(Regularizer):
 
 def test_hooks_may_be_called_inside_a_transform() -> None:
     check_randomness(lambda: [LatentDropout(), Slope()])
+    check_calls(lambda: [LatentDropout(), Slope()])
 
 
 class OtherShapesInFloat64(Regularizer):

@@ -38,6 +38,7 @@ class AEAI(Regularizer):
         If a weight is negative or `critic` is none.
     """
 
+    recordable = True
     critic: Critic
 
     def __init__(

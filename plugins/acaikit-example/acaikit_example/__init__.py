@@ -16,6 +16,8 @@ class Sparse(Regularizer):
         Weight of mean |z|.
     """
 
+    recordable = True
+
     def __init__(self, weight: float = 1e-3) -> None:
         super().__init__()
         checks.number("Sparse.weight", weight, at_least=0)

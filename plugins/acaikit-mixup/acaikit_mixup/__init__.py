@@ -44,6 +44,7 @@ class AMR(Regularizer):
         If a weight is negative, `k` is below 2, `scheme` is another or `critic` is none.
     """
 
+    recordable = True
     critic: Critic
 
     def __init__(
@@ -78,7 +79,8 @@ class AMR(Regularizer):
         """
         if self.scheme == "bernoulli":
             picked = torch.randint(self.k, h.shape[:2], generator=noise, device=h.device)
-            return F.one_hot(picked, self.k).transpose(1, 2).to(h.dtype)
+            each = torch.arange(self.k, device=h.device).view(1, -1, 1)  # F.one_hot would look at the numbers first
+            return (picked.unsqueeze(1) == each).to(h.dtype)
         # Exponential variables over their sum are Dirichlet(1, ..., 1); torch.distributions takes no generator.
         e = torch.empty(len(h), self.k, 1, device=h.device, dtype=h.dtype).exponential_(generator=noise)
         return e / e.sum(1, keepdim=True)
