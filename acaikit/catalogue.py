@@ -7,7 +7,6 @@ their source doesn't say.
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -15,14 +14,13 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from acaikit import importing
 from acaikit.registry import OURS, Part
+from acaikit.sources import definition, signature, source_file
 
 LIMIT = 30.0
 """Seconds that importing somebody else's module may take."""
@@ -117,81 +115,22 @@ def describe(part: Part) -> Entry:
     """Describe a part by its source alone; nothing is imported."""
     if part.entry_point.pattern.match(part.entry_point.value) is None:
         return Entry(part, broken=f"its entry point {part.entry_point.value!r} is not of the form module:name")
-    file = source_file(part.entry_point.module)
-    try:
-        node = _definitions(file).get(part.entry_point.attr) if file else None
-    except (OSError, SyntaxError, ValueError):
-        node = None
-    if node is None:
+    module, name = part.entry_point.module, part.entry_point.attr
+    file, found = source_file(module), definition(module, name)
+    if found is None:
         # It may be compiled, or imported or made there: its source says nothing, but only importing it shows a fault.
         return Entry(part, file=file)
-    lines = (ast.get_docstring(node) or "").strip().splitlines()
-    return Entry(part, lines[0] if lines else "", _parameters(node), file=file, key=_key(node))
+    lines = (ast.get_docstring(found.node) or "").strip().splitlines()
+    parameters = _parameters(module, name)
+    return Entry(part, lines[0] if lines else "", parameters, file=file, key=_key(found.node))
 
 
-def source_file(module: str) -> Path | None:
-    """Return the file of a module, without importing it or any package above it; None if there is none."""
-    package, *inner = module.split(".")
-    spec = _spec(package)
-    if spec is None:
+def _parameters(module: str, name: str) -> dict[str, str | None] | None:
+    written = signature(module, name)
+    if written is None:
         return None
-    if not inner:
-        return Path(spec.origin) if spec.origin and spec.has_location else None
-    for folder in spec.submodule_search_locations or ():
-        base = Path(folder).joinpath(*inner)
-        for file in (base.with_suffix(".py"), base / "__init__.py"):
-            if file.is_file():
-                return file
-    return None
-
-
-def package_folder(package: str) -> Path | None:
-    """Return the folder of a package, with or without an ``__init__.py``, importing nothing; None if there is none."""
-    outer, *inner = package.split(".")
-    spec = _spec(outer)
-    for folder in (spec and spec.submodule_search_locations) or ():
-        found = Path(folder).joinpath(*inner)
-        if found.is_dir():
-            return found
-    return None
-
-
-def _spec(module: str) -> ModuleSpec | None:
-    try:
-        return importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # no name, or the finder that an editable install brought is broken
-        return None
-
-
-@cache
-def _definitions(file: Path) -> dict[str, ast.ClassDef | ast.FunctionDef]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-
-
-def _parameters(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str | None]:
-    if isinstance(node, ast.ClassDef):
-        inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
-        return _signature(inits[0].args, skip=1) if inits else _fields(node)
-    return _signature(node.args, skip=0)
-
-
-def _fields(node: ast.ClassDef) -> dict[str, str | None]:
-    """Return the fields of a dataclass; a plain class without a constructor has no parameters."""
-    if not any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        return {}
-    return {
-        n.target.id: ast.unparse(n.value) if n.value else None
-        for n in node.body
-        if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)
-    }
-
-
-def _signature(args: ast.arguments, skip: int) -> dict[str, str | None]:
-    positional = [*args.posonlyargs, *args.args]
-    defaults = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
-    pairs = [*list(zip(positional, defaults, strict=True))[skip:], *zip(args.kwonlyargs, args.kw_defaults, strict=True)]
-    return {arg.arg: ast.unparse(default) if default else None for arg, default in pairs}
+    named = [p for p in written.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return {p.name: None if p.default is p.empty else p.default for p in named}
 
 
 def _key(node: ast.ClassDef | ast.FunctionDef) -> str | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from acaikit import checks
 from acaikit.data.base import Dataset
@@ -18,6 +20,7 @@ from acaikit.memory import telling_of_memory
 from acaikit.model import Autoencoder
 from acaikit.nets import Decoder, Encoder
 from acaikit.probe import Probe
+from acaikit.ranges import check_numbers
 from acaikit.regularizer import Regularizer
 
 
@@ -63,17 +66,14 @@ class Experiment:
     regularizers: Sequence[Regularizer] = ()
     evaluators: Sequence[Evaluator] = ()
     probe: bool = True
-    samples: int = 2**24
+    samples: int = 16_777_216  # 2^24, as a literal: what only reads the source can tell it
     batch_size: int = 64
     learning_rate: float = 1e-4
     evaluate_every: int = 2**16
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"samples": 1, "evaluate_every": 1, "seed": 0}.items():
-            checks.whole(f"Experiment.{name}", getattr(self, name), least)
-        checks.whole("Experiment.batch_size", self.batch_size, 1, checks.SIZE)
-        checks.number("Experiment.learning_rate", self.learning_rate, 0, strictly=True)
+        check_numbers(vars(self))
         for name, kind in _KINDS.items():
             checks.instance(f"Experiment.{name}", getattr(self, name), kind)
         for name, kind in _LISTS.items():
@@ -83,7 +83,8 @@ class Experiment:
             for item in value:
                 checks.instance(f"each of Experiment.{name}", item, kind)
         for part in (self.encoder, self.decoder, self.likelihood, *self.regularizers):
-            if isinstance(part, nn.Module) and "_modules" not in vars(part):
+            begun = not isinstance(part, nn.Module) or "_modules" in vars(part)
+            if not begun or (isinstance(part, Regularizer) and not hasattr(part, "critic")):
                 raise UserError(f"{type(part).__name__}.__init__ must begin with super().__init__()")
         keys = [key_of(evaluator) for evaluator in self.evaluators]
         if len(set(keys)) < len(keys):
@@ -123,10 +124,20 @@ class Experiment:
             return self.build()
         _ = self.dataset.shape, self.dataset.classes  # which may be read from files, and kept
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), _Undrawn():
                 return self.build()
         except (RuntimeError, TypeError):  # what torch raises where a tensor's numbers are asked for
             return self.build()
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no numbers: on the meta device there are none, and torch would import its compiler for them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def _is_ours(part: object) -> bool:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from acaikit.catalogue import package_folder
 from acaikit.errors import UserError
 from acaikit.registry import ONLY, OURS, RECIPES, Part, counts, full_name, installed, not_called, recipe_packages
+from acaikit.sources import package_folder
 
 
 @dataclass(frozen=True)

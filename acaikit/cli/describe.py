@@ -14,18 +14,11 @@ if TYPE_CHECKING:
     from acaikit.runs.opened import OpenRun
 
 
-def of_config(config: Config, experiment: Experiment) -> dict[str, Any]:
-    """Describe an experiment that has not been run."""
+def of_sketch(config: Config, samples: int) -> dict[str, Any]:
+    """Describe an experiment that has not been run, with a budget of `samples`, as far as its config tells."""
     from acaikit.config.resolve import names
-    from acaikit.nets import count_parameters
     from acaikit.registry import find
 
-    model, probe = experiment.outline()
-    critics = {name: reg.critic for name, reg in model.regularizers.items() if reg.critic is not None}
-    inside = {
-        name: count_parameters(reg) - (count_parameters(reg.critic) if reg.critic is not None else 0)
-        for name, reg in model.regularizers.items()
-    }
     parts = [find(name) for name in sorted(names(config))]
     return {
         "resolved": config.resolved,
@@ -34,6 +27,25 @@ def of_config(config: Config, experiment: Experiment) -> dict[str, Any]:
             for p in parts
             if p.kind != "experiments"
         ],
+        "budget": samples,
+        "samples": 0,
+        "step": 0,
+        "finished": False,
+    }
+
+
+def of_config(config: Config, experiment: Experiment) -> dict[str, Any]:
+    """Describe an experiment that has not been run, with the sizes of its networks."""
+    from acaikit.nets import count_parameters
+
+    model, probe = experiment.outline()
+    critics = {name: reg.critic for name, reg in model.regularizers.items() if reg.critic is not None}
+    inside = {
+        name: count_parameters(reg) - (count_parameters(reg.critic) if reg.critic is not None else 0)
+        for name, reg in model.regularizers.items()
+    }
+    return {
+        **of_sketch(config, experiment.samples),
         "parameters": {
             "encoder": count_parameters(model.encoder),
             "decoder": count_parameters(model.decoder),
@@ -43,10 +55,6 @@ def of_config(config: Config, experiment: Experiment) -> dict[str, Any]:
         },
         "data_shape": list(model.data_shape),
         "latent_shape": list(model.latent_shape),
-        "budget": experiment.samples,
-        "samples": 0,
-        "step": 0,
-        "finished": False,
     }
 
 
@@ -58,7 +66,7 @@ def of_run(run: OpenRun) -> dict[str, Any]:
     told = of_config(read_resolved(run.config), run.experiment)
     progress = {"budget": run.budget, "samples": run.samples, "step": run.step, "finished": run.finished}
     kept = ("run_id", "created", "seed", "overrides", "python", "libraries", "plugins", "git_commit", "fingerprint")
-    info = {**{key: run.info[key] for key in kept}, "data": run.info.get("data")}
+    info = {**{key: run.info[key] for key in kept}, "data": run.info.get("data"), "trained_under": run.trained_under}
     return {**told, **progress, "checkpoints": run.checkpoints.steps(), **info}
 
 
@@ -72,6 +80,19 @@ def show(told: dict[str, Any], as_json: bool) -> None:
     for part in told["parts"]:
         parts.add_row(part["name"], part["kind"][:-1], f"{part['distribution']} {part['version']}")
     out.print(parts)
+    if "parameters" in told:
+        _show_sizes(told)
+    state = "finished" if told["finished"] else f"at {told['samples']:,}" if told["samples"] else "not begun"
+    say(f"budget {told['budget']:,} samples, {state}, step {told['step']:,}", out)
+    if "libraries" in told:
+        libraries = ", ".join(f"{name} {version}" for name, version in told["libraries"].items())
+        say(f"begun {told['created']} with {libraries}", out)
+    if "trained_under" in told:
+        under = {"threads": "?", "precision": "float32", **told["trained_under"]}
+        say(f"trained on {under['device']}, threads {under['threads']}, precision {under['precision']}", out)
+
+
+def _show_sizes(told: dict[str, Any]) -> None:
     counts = told["parameters"]
     sizes = Table("network", title="Parameters", title_justify="left", title_style="bold")
     sizes.add_column("count", justify="right")
@@ -86,8 +107,3 @@ def show(told: dict[str, Any], as_json: bool) -> None:
     out.print(sizes)
     data, latent = (" x ".join(map(str, told[key])) for key in ("data_shape", "latent_shape"))
     say(f"data {data}, latent {latent}", out)
-    state = "finished" if told["finished"] else f"at {told['samples']:,}" if told["samples"] else "not begun"
-    say(f"budget {told['budget']:,} samples, {state}, step {told['step']:,}", out)
-    if "libraries" in told:
-        libraries = ", ".join(f"{name} {version}" for name, version in told["libraries"].items())
-        say(f"begun {told['created']} with {libraries}", out)

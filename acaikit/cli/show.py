@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from acaikit.cli import options
@@ -17,9 +19,22 @@ def register(app: typer.Typer) -> None:
 def show(
     what: options.RecipeOrRun,
     overrides: options.Overrides = None,
+    sizes: Annotated[
+        bool,
+        typer.Option(
+            "--sizes",
+            help="Build a recipe, and tell parameter counts and shapes too, also in --json; a run's are always told.",
+        ),
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the resolved config, the parts and where each comes from, parameter counts, budget and progress."""
+    """Show the resolved config, the parts and where each comes from, budget and progress.
+
+    Of a recipe, names, parameters and the experiment's own numbers are checked. Parameters are read in the parts'
+    sources: a part is imported only where its source doesn't tell them, or there is a fault. Whether all parts can be
+    imported, accept their values and fit together, --sizes finds out, and so does acaikit run --dry-run: they build
+    everything, which takes seconds.
+    """
     from acaikit.cli import describe
 
     if options.is_folder(what):
@@ -33,10 +48,13 @@ def show(
             say(f"note: {note}")
         told = describe.of_run(run)
     else:
-        from acaikit.config import build, read_recipe, telling_places
+        from acaikit.config import build, read_recipe, sketch, telling_places
 
         config = read_recipe(what, overrides or [])
-        experiment = build(config)
-        with telling_places(config):
-            told = describe.of_config(config, experiment)
+        if sizes:
+            experiment = build(config)
+            with telling_places(config):
+                told = describe.of_config(config, experiment)
+        else:
+            told = describe.of_sketch(config, int(sketch(config).samples))
     describe.show(told, as_json)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from acaikit.config.resolve import Config, Key, write
 from acaikit.config.syntax import Binding, Macro, Reference, Where
 from acaikit.config.use import Missing, Use, absences
 from acaikit.errors import UserError
-from acaikit.registry import find, nearest, shortest_name, unknown
+from acaikit.registry import Part, find, nearest, shortest_name, unknown
 
 REQUIRED = ("gin.REQUIRED", "REQUIRED")
 MOST_VALUES = 5_000
@@ -56,10 +56,12 @@ class Builder:
         The bindings.
     gaps : Gaps
         What is known not to be as it is meant.
+    load : callable, optional
+        Returns a part's class or function; left out, by importing it.
     """
 
-    def __init__(self, config: Config, gaps: Gaps) -> None:
-        self.config, self.gaps = config, gaps
+    def __init__(self, config: Config, gaps: Gaps, load: Callable[[Part], Any] | None = None) -> None:
+        self.config, self.gaps, self.load = config, gaps, load or _load
         self.faults: list[Fault] = []
         self.use = Use()
         self.of: dict[tuple[str, str], list[Binding]] = defaultdict(list)
@@ -169,7 +171,7 @@ class Builder:
         doubts_before = self.doubts
         chosen = self.applying(name, scope)
         try:
-            target = _load(name)
+            target = self.load(find(name))
         except UserError:
             self.visit([binding.value for binding in chosen.values()], scope, scope, where)
             raise
@@ -313,7 +315,7 @@ class Builder:
             case Reference(name, own, call):
                 inner = tuple(own.split("/")) if own else scope if call else receiver
                 chosen = self.applying(name, inner)
-                for binding in self.meant(name, chosen, parameters_of(_load(name))).values():
+                for binding in self.meant(name, chosen, parameters_of(self.load(find(name)))).values():
                     with self.faults_at(binding.where):
                         self.visit(binding.value, inner, inner, binding.where)
             case Macro(name):
@@ -328,9 +330,14 @@ class Builder:
                 self.visit([*value.keys(), *value.values()], scope, receiver, where)
 
 
-def _load(name: str) -> Any:
-    part = find(name)
-    target = part.load()
-    if part.kind == "paths" and inspect.isfunction(target):
+def refuse_function(part: Part) -> None:
+    """Raise `UserError` for a path that is a function."""
+    if part.kind == "paths":
         raise UserError(f"a path is named by a text: write {shortest_name(part)!r} instead of @{part.name}")
+
+
+def _load(part: Part) -> Any:
+    target = part.load()
+    if inspect.isfunction(target):
+        refuse_function(part)
     return target

@@ -61,7 +61,8 @@ def call(
     UserError
         If the part refuses something, and it can't be told what.
     """
-    short, needed = target.func.__name__, required(target.func)
+    # An object that is called in place of a class has no name of its own.
+    short, needed = getattr(target.func, "__name__", type(target.func).__name__), required(target.func)
     given, doubts = dict(arguments), set(doubtful)
     while True:
         try:

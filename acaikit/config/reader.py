@@ -207,8 +207,10 @@ class Reader:
             top = [b for b in candidates if not any(self._above(other.where, b.where) for other in candidates)]
             if any(write(b.value) != write(top[0].value) for b in top) and key not in self.gaps.guessed:
                 said = "; ".join(f"{b.where} says {write(b.value)}" for b in top)
-                hint = "bind it in the file that includes them"
-                fault = f"{top[0].label} is bound differently in files of equal rank: {said}: {hint}"
+                how, hint = "in files of equal rank", "bind it in the file that includes them"
+                if top[0].where.file.startswith(OVERRIDE):  # then all are, which stand above all files
+                    how, hint = "on the command line", "keep one of them"
+                fault = f"{top[0].label} is bound differently {how}: {said}: {hint}"
                 self.faults.append(Fault(top[0].where, fault))
             settled[key] = top[0]
             given_up += [(b, top[0]) for b in candidates if b not in top]

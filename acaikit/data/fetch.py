@@ -6,11 +6,9 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
-
-import pooch
-import requests
+from typing import TYPE_CHECKING, BinaryIO
 
 from acaikit.artifacts.publish import make_folder, put_in_place
 from acaikit.data.alone import alone
@@ -18,6 +16,9 @@ from acaikit.data.location import writable
 from acaikit.data.space import room, told, writing
 from acaikit.errors import DataError
 from acaikit.progress import Advance, console, progress
+
+if TYPE_CHECKING:
+    import requests
 
 MIRROR = "ACAIKIT_MIRROR"
 TIMEOUT = (10, 60)
@@ -178,6 +179,10 @@ class _Download:
                 return None
 
     def _get(self) -> None:
+        # Here: they take a tenth of a second, which only a download is worth.
+        import pooch
+        import requests
+
         begin = self.file.tell()
         # The bytes as they are kept there: the hash is theirs, and so is what ranges count.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={begin}-"} if begin and self.ranges else {})
@@ -201,11 +206,11 @@ class _Download:
         self.response, status, begin = response, response.status_code, self.file.tell()
         if response.is_redirect:
             return
-        if status not in (requests.codes.ok, requests.codes.partial_content):
+        if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             again = status >= 500 or status in AGAIN
-            self.ranges &= status != requests.codes.requested_range_not_satisfiable
+            self.ranges &= status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
             raise (_Again if again else _Never)(f"the server says {status} {response.reason}")
-        if status == requests.codes.ok:
+        if status == HTTPStatus.OK:
             begin = 0
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {begin}-"):
             self.ranges = False
@@ -265,4 +270,6 @@ def _size(part: Path) -> int:
 
 
 def _md5(path: Path) -> str:
+    import pooch
+
     return str(pooch.file_hash(str(path), alg="md5"))

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from acaikit.catalogue import source_file
 from acaikit.errors import UserError
 from acaikit.registry import OURS, Part, parts, shortest_name
+from acaikit.sources import source_file
 
 TRACEBACK = "ACAIKIT_TRACEBACK"
 """The environment variable that adds the traceback to the message."""

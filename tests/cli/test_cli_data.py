@@ -422,7 +422,7 @@ def test_a_run_fetches_what_it_needs(acaikit, site: Path, tmp_path: Path) -> Non
 
 def test_a_recipe_of_a_published_set_needs_no_data(acaikit, site: Path, server: Server) -> None:
     acaikit("run", "tiny.gin", "--dry-run")
-    acaikit("show", "tiny.gin")
+    acaikit("show", "tiny.gin", "--sizes")
     assert server.asked == []
 
 

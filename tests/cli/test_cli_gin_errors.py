@@ -216,7 +216,7 @@ UNLIKE = ("Experiment.encoder = @ConvEncoder()\n", "Experiment.encoder = @MLPEnc
         ),
     ],
 )
-@pytest.mark.parametrize("command", [["run", "r.gin"], ["run", "r.gin", "--dry-run"], ["show", "r.gin"]])
+@pytest.mark.parametrize("command", [["run", "r.gin"], ["run", "r.gin", "--dry-run"], ["show", "r.gin", "--sizes"]])
 def test_sizes_that_do_not_fit_together(acaikit, command: list[str], changes: list[tuple[str, str]], said: str) -> None:
     """Told before anything is trained or fetched: CelebA is not here and can't be fetched."""
     text = BASE

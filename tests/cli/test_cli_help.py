@@ -88,6 +88,7 @@ def test_every_command_explains_itself_with_an_example_that_works(acaikit, finis
         ["list"],
         ["list", "--json"],
         ["show", "--no-such-option"],
+        ["show", "quickstart"],
     ],
 )
 def test_quick_commands_import_nothing_heavy(args: list[str]) -> None:
@@ -103,7 +104,35 @@ finally:
     ran = subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, check=False)
     modules = set(json.loads(ran.stderr.splitlines()[-1]))
     assert "acaikit.registry" in modules
-    assert not {"torch", "sklearn", "matplotlib", "numpy", "scipy", "h5py", "gin"} & modules
+    assert not {"torch", "sklearn", "matplotlib", "numpy", "scipy", "h5py"} & modules
+    assert ("gin" in modules) == ("quickstart" in args)
+
+
+def test_up_to_its_first_step_a_run_imports_nothing_that_only_others_need(tmp_path: Path) -> None:
+    """Of torch's compiler, whose import takes as long as torch's, neither a checkpoint nor an outline has need."""
+    script = """
+import json, os, sys
+from acaikit.cli import main
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+def stepped(optimizer, *_):
+    from acaikit.config import build, read_recipe
+
+    optimizer.load_state_dict(optimizer.state_dict())
+    build(read_recipe("lines_vqvae_acai_64")).outline()
+    print(json.dumps(sorted(sys.modules)), flush=True)
+    os._exit(0)
+
+register_optimizer_step_post_hook(stepped)
+sys.argv = ["acaikit", *sys.argv[1:]]
+main()
+"""
+    args = ["run", "quickstart", "--dir", str(tmp_path / "r"), "--quiet", "--device", "cpu"]
+    ran = subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, check=False)
+    modules = set(json.loads(ran.stdout))
+    heavy = {"torch._dynamo", "torch._inductor", "sympy", "scipy", "sklearn", "pandas", "matplotlib", "requests"}
+    assert "acaikit.engine" in modules
+    assert not heavy & modules
 
 
 @pytest.mark.parametrize(

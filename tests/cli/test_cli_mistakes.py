@@ -75,7 +75,7 @@ def test_mistakes_in_a_recipe(acaikit, recipe: str, line: int, said: str, ends: 
     assert ran.out == ""
     assert ran.err.startswith("error: ")
     assert re.search(rf"r\.gin:{line}: .*{said}", ran.err)
-    assert ran.err == acaikit("show", "r.gin", code=2).err
+    assert ran.err == acaikit("show", "r.gin", "--sizes", code=2).err
 
 
 def test_every_fault_is_in_one_report(acaikit) -> None:

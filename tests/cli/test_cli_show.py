@@ -19,35 +19,39 @@ from acaikit.config import read_recipe
     ],
 )
 def test_parameter_counts_of_a_recipe(acaikit, recipe: str, parameters: dict[str, object]) -> None:
-    told = json.loads(acaikit("show", recipe, "--json").out)
+    told = json.loads(acaikit("show", recipe, "--sizes", "--json").out)
     assert {key: told["parameters"][key] for key in parameters} == parameters
     assert told["resolved"] == read_recipe(recipe).resolved
 
 
 def test_layers_of_regularizers_are_counted_apart(acaikit) -> None:
-    told = json.loads(acaikit("show", "lines_vae_acai_64", "--json").out)["parameters"]
+    told = json.loads(acaikit("show", "lines_vae_acai_64", "--sizes", "--json").out)["parameters"]
     assert told["critics"] == {"ACAI": 627_472}
     assert told["regularizers"] == {"KL": 2 * (64 * 64 + 64)}
     assert told["probe"] == 64 * 10 + 10
 
 
 def test_a_recipe_as_text(acaikit) -> None:
-    out = acaikit("show", "lines_acai_64").out
-    assert read_recipe("lines_acai_64").resolved.strip() in out
-    for said in (
-        "627,472",
-        "313,985",
-        "ACAI's critic",
-        "data 1 x 32 x 32, latent 16 x 2 x 2",
-        "budget 16,777,216",
-        "not begun",
-    ):
-        assert said in out
+    out, sizes = acaikit("show", "lines_acai_64").out, acaikit("show", "lines_acai_64", "--sizes").out
+    said = [read_recipe("lines_acai_64").resolved.strip(), "ConvDecoder", "budget 16,777,216", "not begun"]
+    assert all(text in shown for text in said for shown in (out, sizes))
+    built = ["627,472", "313,985", "ACAI's critic", "data 1 x 32 x 32, latent 16 x 2 x 2"]
+    assert all(text in sizes and text not in out for text in built)
+
+
+def test_sizes_are_all_that_is_added_to_a_recipe(acaikit) -> None:
+    quick = json.loads(acaikit("show", "quickstart", "--json").out)
+    thorough = json.loads(acaikit("show", "quickstart", "--sizes", "--json").out)
+    assert thorough == quick | {key: thorough[key] for key in ("parameters", "data_shape", "latent_shape")}
+    assert quick["budget"] == 131_072
+    assert {"name": "ACAI", "kind": "regularizers"}.items() <= quick["parts"][-1].items()
 
 
 def test_a_recipe_of_ones_own_may_hold_what_looks_like_markup(acaikit) -> None:
     Path("r.gin").write_text("include 'lines_acai_64.gin'\nFactorBenchmark.path = '[red]:x:'\n")
-    assert "r.gin:2: FactorBenchmark.path: no path is called '[red]:x:'" in acaikit("show", "r.gin", code=2).err
+    assert "FactorBenchmark.path = '[red]:x:'" in acaikit("show", "r.gin").out
+    said = "r.gin:2: FactorBenchmark.path: no path is called '[red]:x:'"
+    assert said in acaikit("show", "r.gin", "--sizes", code=2).err
 
 
 def test_a_run(acaikit, finished) -> None:
@@ -82,7 +86,7 @@ def test_bindings_stand_above_a_recipe_but_not_above_a_run(acaikit, finished) ->
 
 
 def test_a_recipe_larger_than_memory_is_shown_without_building_it(acaikit) -> None:
-    told = json.loads(acaikit("show", "quickstart", "--set", "depth=1000000", "--json").out)
+    told = json.loads(acaikit("show", "quickstart", "--set", "depth=1000000", "--sizes", "--json").out)
     assert told["parameters"]["encoder"] > 10**14
 
 

@@ -58,7 +58,17 @@ def keep(later: object = None) -> object:
     return later
 
 
-MORE = ("Strict", "anything", "keep")
+class Maker:
+    """An object that stands in place of a class: it has no name of its own."""
+
+    def __call__(self, x: int = 0) -> int:
+        if x < 0:
+            raise UserError(f"Maker.x must be at least 0, not {x}")
+        return x
+
+
+made_already = Maker()
+MORE = ("Strict", "anything", "keep", "made_already")
 
 
 @pytest.fixture(autouse=True)
@@ -326,3 +336,9 @@ def test_a_part_that_refuses_a_value_refuses_it_each_time() -> None:
 
 def test_a_part_that_takes_any_parameter() -> None:
     assert ours("anything.a = 1\nanything.b = @keep()\nkeep.later = 2", "anything") == {"a": 1, "b": 2}
+
+
+def test_an_object_in_place_of_a_class() -> None:
+    assert ours("made_already.x = 3", "made_already") == 3
+    with pytest.raises(ConfigError, match=r"^r\.gin:1: Maker\.x must be at least 0, not -1$"):
+        ours("made_already.x = -1", "made_already")

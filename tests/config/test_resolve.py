@@ -232,7 +232,8 @@ def test_overrides_that_are_no_bindings(recipe: Write, override: str, said: str)
 
 def test_overrides_that_disagree(recipe: Write) -> None:
     (fault,) = faults(recipe(r=""), "m=1", "m=2")
-    assert fault.startswith("--set 'm=1': m is bound differently")
+    said = "m is bound differently on the command line: --set 'm=1' says 1; --set 'm=2' says 2: keep one of them"
+    assert fault == f"--set 'm=1': {said}"
 
 
 def test_resolved_is_one_text_that_says_the_same(recipe: Write) -> None:

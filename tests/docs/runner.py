@@ -149,7 +149,7 @@ class Runner:
     def _gin(self, block: Block) -> None:
         recipe = self.folder / f"line_{block.line}.gin"
         recipe.write_text(block.text, encoding="utf-8")
-        self._statement(f"acaikit show {recipe.name}", block.line)
+        self._statement(f"acaikit show {recipe.name} --sizes", block.line)
         recipe.unlink()
 
     def _parse(self, block: Block, parse: Callable[[str], object]) -> None:

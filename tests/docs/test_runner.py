@@ -92,7 +92,10 @@ FALSE = "ends with exit code 1:\n"
         (block("python", "def fail():", "    1 / 0", "fail()"), "doc.md:3: this Python fails:\nTraceback"),
         (block("toml", "x = ["), "doc.md:2: this toml is wrong: "),
         (block("json", "{"), "doc.md:2: this json is wrong: "),
-        (block("gin", "no = "), "doc.md:2: acaikit show line_2.gin\nends with exit code 2:\nerror: line_2.gin:1"),
+        (
+            block("gin", "no = "),
+            "doc.md:2: acaikit show line_2.gin --sizes\nends with exit code 2:\nerror: line_2.gin:1",
+        ),
         (
             block("sh", "echo a", "echo b") + "<!-- output -->\n" + block("text", "a", "b"),
             "doc.md:7: the output is said to be\na\nb\n\nbut it is\nb\n",
