@@ -12,6 +12,7 @@ from acaikit import __version__
 from acaikit.cli import check, compare, config, data, evaluate, figure, listing, plugin, run, show, table, verify
 from acaikit.cli.terminal import Commands, fail, out, say, showing_notes
 from acaikit.errors import UserError
+from acaikit.threads import wait_briefly
 
 app = typer.Typer(
     name="acaikit",
@@ -57,6 +58,7 @@ def main() -> None:
     """Run the command line: a user's mistake is one message and exit code 2."""
     # torch reads every entry point that is installed to find back ends, and one broken file would end each command.
     os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
+    wait_briefly()
     try:
         with showing_notes():
             app()

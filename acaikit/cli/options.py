@@ -31,6 +31,14 @@ class OnNan(StrEnum):
     rewind = "rewind"
 
 
+class Precision(StrEnum):
+    """How exactly to compute."""
+
+    tf32 = "tf32"
+    float32 = "float32"
+    bf16 = "bf16"
+
+
 class OnSaveError(StrEnum):
     """What to do where something can't be saved."""
 
@@ -76,7 +84,15 @@ DataDir = Annotated[
     Path | None, typer.Option(help="The folder of datasets.", show_default="ACAIKIT_DATA, else the user's cache")
 ]
 Device = Annotated[DeviceName, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's own choice")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="CPU threads. Left out: OMP_NUM_THREADS; where that isn't set, a resumed run's own number, else one per "
+        "usable core.",
+        show_default=False,
+    ),
+]
 MaxTime = Annotated[
     str | None, typer.Option(metavar="TIME", help="Stop in good order after this time, such as 45s, 30m or 2h.")
 ]
@@ -87,6 +103,13 @@ OnNanOption = Annotated[
         help="Where a loss or gradient is NaN or inf: stop the run, skip the update, or rewind to the last checkpoint "
         "and go on with other draws.",
         show_default="what the run did so far; stop in a new one",
+    ),
+]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option(
+        help="Products of the networks: tf32 (on a GPU; on a CPU float32), float32, or bf16, with weights in float32.",
+        show_default="what the run did so far; tf32 in a new one",
     ),
 ]
 OnSaveErrorOption = Annotated[
@@ -112,18 +135,21 @@ def is_folder(what: str) -> bool:
 
 
 def apply(data_dir: Path | None, threads: int | None = None, *, quiet: bool = False) -> None:
-    """Make the data folder, the number of threads and the silence of datasets hold for this process."""
+    """Make the data folder, the number of threads and the silence of datasets hold for this process.
+
+    Called before the first tensor: from here on freed memory is kept, see `acaikit.allocator`.
+    """
     if data_dir is not None:
         if not os.path.isdir(data_dir):  # noqa: PTH112 (Path.is_dir raises where a folder above can't be entered)
             raise UserError(f"--data-dir {data_dir} is no folder that can be read")
         os.environ["ACAIKIT_DATA"] = str(data_dir)
     from acaikit import progress
+    from acaikit.allocator import keep_freed_memory
+    from acaikit.threads import choose
 
     progress.console.quiet = quiet
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    keep_freed_memory()
+    choose(threads)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ def acaikit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
     monkeypatch.setattr(progress.console, "quiet", False)  # so does --quiet
+    monkeypatch.setattr("acaikit.allocator.keep_freed_memory", lambda: False)  # which can't be undone
     return Command(monkeypatch, capsys)
 
 
@@ -70,6 +71,7 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "finished"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(progress.console, "quiet", True)  # what --quiet does, and what is undone here
+        patch.setattr("acaikit.allocator.keep_freed_memory", lambda: False)
         patch.setattr(sys, "argv", ["acaikit", "run", "quickstart", *TINY, "--dir", str(path), "--quiet"])
         with pytest.raises(SystemExit) as exit_:
             cli.main()
