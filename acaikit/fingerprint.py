@@ -22,8 +22,9 @@ _MEANINGS = {
     "onednn": "other convolutions, which sum in another order; torch.backends.mkldnn.enabled = {then} gives the same "
     "bits",
     "threads": "sums are split differently; --threads {then} gives the same bits",
-    "channels_last": "another layout of images in memory, so that sums run in another order; only an acaikit that lays "
-    "them out as the old one did gives the same bits",
+    "convolutions": "another layout in memory or other kernels, so that sums run in another order; only an acaikit "
+    "that computes them as the old one did gives the same bits",
+    "precision": "products are rounded differently; --precision {then} gives the same bits",
     "cuda": "other kernels; a torch that is built for CUDA {then} gives the same bits",
     "cudnn": "other kernels; a torch with cuDNN {then} gives the same bits",
     "tf32_matmul": "products are rounded differently; torch.backends.cuda.matmul.allow_tf32 = {then} gives the same",
@@ -34,10 +35,11 @@ _MEANINGS = {
 }
 
 
-def fingerprint(device: torch.device) -> dict[str, Any]:
+def fingerprint(device: torch.device, precision: str = "tf32") -> dict[str, Any]:
     """Return what the bits of a run on `device` depend on: plain values by name, the same in every process alike.
 
-    The number of inter-op threads is left out: nothing that trains runs in them.
+    The precision is called as `precision_on` has it. The number of inter-op threads is left out: nothing that trains
+    runs in them.
     """
     everywhere = {
         "torch": version("torch"),
@@ -49,10 +51,19 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "onednn": bool(torch.backends.mkldnn.enabled),
         "threads": torch.get_num_threads(),
-        "channels_last": True,
+        "convolutions": "channels_last, composed",
+        "precision": precision_on(device.type, precision),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
     return everywhere | (_cuda() if device.type == "cuda" else {})
+
+
+def precision_on(device: str, precision: str = "tf32") -> str:
+    """Return what a precision is called on a kind of device: a CPU has no TF32, and "tf32" is "float32" there.
+
+    Left out, it is the one that a run computes in where it isn't asked for another.
+    """
+    return "float32" if (device, precision) == ("cpu", "tf32") else precision
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.divergence import ON_NAN
 from acaikit.errors import RunError
 from acaikit.experiment import Experiment
+from acaikit.precision import PRECISIONS
 
 SHOWN = 3
 """Differences that a message names."""
@@ -103,6 +104,16 @@ def _shapes(tensors: Mapping[str, Any]) -> dict[str, list[int] | str]:
     return {name: list(value.shape) if isinstance(value, Tensor) else "no tensor" for name, value in tensors.items()}
 
 
+def completed(state: Any) -> Any:
+    """Return a saved state with what acaikit didn't save at first: the precision, and how convolutions are computed."""
+    if not isinstance(state, Mapping):
+        return state
+    under = state.get("fingerprint")
+    if isinstance(under, Mapping) and "channels_last" in under:
+        state = {**state, "fingerprint": {"convolutions": "channels_last", **under}}
+    return {"precision": PRECISIONS[0], **state}
+
+
 def check_state(state: Any, mine: Mapping[str, Any], optimizers: Mapping[str, Adam]) -> None:
     """Compare a saved state with the one that a trainer has: nothing may be missing or unknown, every shape as it is.
 
@@ -140,9 +151,12 @@ def check_state(state: Any, mine: Mapping[str, Any], optimizers: Mapping[str, Ad
             raise ValueError(f"{name} is {state[name]}")
     if state["on_nan"] not in ON_NAN:
         raise ValueError(f"on_nan is {state['on_nan']!r}")
+    if state["precision"] not in PRECISIONS:
+        raise ValueError(f"precision is {state['precision']!r}")
     for player, optimizer in optimizers.items():
         _check_adam(state["optimizers"][player], optimizer, f"optimizers[{player!r}]")
-        if state["optimizers"][player]["state"] and state["steps"] <= state["skipped"]:
+        taken = any(moments["step"] for moments in state["optimizers"][player]["state"].values())
+        if taken and state["steps"] <= state["skipped"]:
             raise ValueError(f"optimizers[{player!r}] has steps, but the {state['steps']} of training were all skipped")
 
 

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from acaikit.divergence import BATCH, Diverged, finite, not_finite
+from acaikit.divergence import BATCH, Diverged, Guard, not_finite
 from acaikit.engine import Trainer
+from acaikit.engine import train as train_on
 from acaikit.errors import UserError
 from acaikit.objective import generators
+from acaikit.regularizer import Architecture
 from acaikit.regularizers import ACAI, KL, VQEMA, Regularizer
 from acaikit.testing.fixtures import small_experiment, small_trainer
 from acaikit.testing.states import copied, difference
@@ -28,12 +30,13 @@ NUMBERS = st.one_of(st.floats(width=32), st.sampled_from([float("nan"), float("i
 @given(st.lists(st.lists(NUMBERS, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_what_is_not_finite_is_found_and_named(rows: list[list[float]]) -> None:
     tensors = [torch.tensor(row) for row in rows]
+    named = {str(i): tensor for i, tensor in enumerate(tensors)}
     expected = [str(i) for i, row in enumerate(rows) if not np.isfinite(np.array(row, np.float32)).all()]
-    assert not_finite((str(i), tensor) for i, tensor in enumerate(tensors)) == expected
-    if expected:
-        assert not finite(tensors)
-    elif all(abs(number) < 1e18 for row in rows for number in row):
-        assert finite(tensors)
+    assert not_finite(named.items()) == expected
+    guard = Guard(torch.device("cpu"))
+    guard.judge(torch.zeros(1), {}, named)
+    assert (guard.left_out.item(), guard.faults()) == (bool(expected), expected)
+    assert guard.look() == (not expected, 0, 0, bool(expected))
 
 
 @pytest.mark.parametrize(
@@ -250,3 +253,159 @@ def test_generators_are_drawn_from_as_in_any_step() -> None:
     fresh = generators(trainer.model, 0, "cpu")["ACAI"]
     torch.rand(trainer.experiment.batch_size, generator=fresh)
     assert torch.equal(trainer.noise["ACAI"].get_state(), fresh.get_state())
+
+
+def deferred(trainer: Trainer, every: int) -> Trainer:
+    trainer.stepper.defer(every)
+    return trainer
+
+
+@pytest.mark.parametrize("on_nan", ["stop", "rewind"])
+@pytest.mark.parametrize("every", [2, 3, 5])
+def test_a_device_that_is_looked_at_later_has_moved_nothing_since(on_nan: str, every: int) -> None:
+    trainers = [poisoned(small_trainer(whole(), "vectors"), 3), poisoned(small_trainer(whole(), "vectors"), 3)]
+    deferred(trainers[1], every)
+    faults = []
+    for trainer in trainers:
+        trainer.on_nan = on_nan
+        with pytest.raises(Diverged) as caught:
+            train(trainer, 2 + every)
+        faults.append(caught.value.args)
+    assert faults[0] == faults[1]
+    assert difference(of_weights(trainers[0]), of_weights(trainers[1])) is None
+    assert [(t.steps, t.samples, t.skipped) for t in trainers] == 2 * [(2, 2 * trainers[0].experiment.batch_size, 0)]
+
+
+@pytest.mark.parametrize("look", ["state_dict", "check", "health", "evaluate", "mean_losses", "look"])
+def test_whatever_reads_a_trainer_learns_of_a_divergence(look: str) -> None:
+    trainer = deferred(poisoned(small_trainer(whole(), "vectors"), 3), 1_000)
+    train(trainer, 5)
+    with pytest.raises(Diverged, match="in step 3"):
+        getattr(trainer, look)()
+    getattr(trainer, look)()
+
+
+def test_training_ends_with_a_look() -> None:
+    trainer = deferred(poisoned(small_trainer([], "vectors"), 3), 1_000)
+    trainer.budget = trainer.experiment.evaluate_every = 10**9  # no row is due, and no end
+    with pytest.raises(Diverged, match="in step 3"):
+        train_on(trainer, stop=lambda: trainer.steps >= 5)
+
+
+@pytest.mark.parametrize("every", [2, 7, 32])
+@pytest.mark.parametrize("bad", [(3,), (2, 3, 7), (5, 6, 7, 8)])
+def test_steps_are_skipped_on_the_device_as_on_the_host(every: int, bad: tuple[int, ...]) -> None:
+    now = poisoned(small_trainer(whole(), "vectors"), *bad)
+    later = deferred(poisoned(small_trainer(whole(), "vectors"), *bad), every)
+    for trainer in (now, later):
+        trainer.on_nan = "skip"
+        train(trainer, 8)
+    assert later.skipped == len(bad)
+    assert difference(copied(now.state_dict()), copied(later.state_dict())) is None
+    assert now.mean_losses() == later.mean_losses()
+
+
+class Running(Regularizer):
+    """Keeps a mean of the latents as anybody would write it, and counts on the host."""
+
+    def build(self, architecture: Architecture) -> None:
+        self.register_buffer("mean", torch.zeros(architecture.latent_shape))
+        self.updates = 0
+
+    def model_loss(self, step: Step) -> Tensor:
+        return (step.z - self.mean).square().mean()
+
+    def after_step(self, step: Step) -> None:
+        self.mean = 0.9 * self.mean + 0.1 * step.z.mean(0)
+        self.updates += 1
+
+
+class Vouched(Running):
+    recordable = True
+
+
+@pytest.mark.parametrize(("part", "updates"), [(Running, 7), (Vouched, 8)])
+def test_a_buffer_that_is_replaced_is_held_back_too(part: type[Running], updates: int) -> None:
+    now = poisoned(small_trainer([part()], "vectors"), 3)
+    later = deferred(poisoned(small_trainer([part()], "vectors"), 3), 8)
+    for trainer in (now, later):
+        trainer.on_nan = "skip"
+        train(trainer, 8)
+    assert difference(copied(now.state_dict()), copied(later.state_dict())) is None
+    assert now.model.regularizers[part.__name__].updates == 7
+    assert later.model.regularizers[part.__name__].updates == updates
+
+
+@pytest.mark.parametrize("every", [1, 32])
+def test_a_step_that_is_interrupted_is_none(every: int) -> None:
+    class Interrupted(Running):
+        def after_step(self, step: Step) -> None:
+            super().after_step(step)
+            if self.updates == 3:
+                raise KeyboardInterrupt
+
+    trainer = deferred(small_trainer([Interrupted()], "vectors"), every)
+    train(trainer, 2)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.step()
+    train(trainer, 3)
+    trainer.look()
+    assert (trainer.steps, trainer.samples) == (5, 5 * trainer.experiment.batch_size)
+    assert trainer.stepper.means.count == 5
+
+
+def test_going_back_asks_for_nothing_that_it_discards() -> None:
+    trainer = deferred(poisoned(small_trainer(whole(), "vectors"), 3), 32)
+    saved = copy.deepcopy(trainer.state_dict())
+    train(trainer, 4)
+    trainer.load_state_dict(saved)
+    assert trainer.state_dict()["steps"] == 0
+    train(trainer, 2)
+    trainer.look()
+    assert trainer.steps == 2
+
+
+def test_a_state_that_does_not_fit_leaves_what_is_to_be_looked_at() -> None:
+    trainer = deferred(poisoned(small_trainer(whole(), "vectors"), 3), 32)
+    saved = copy.deepcopy(trainer.state_dict())
+    train(trainer, 4)
+    with pytest.raises(UserError, match="doesn't fit"):
+        trainer.load_state_dict(saved | {"steps": -1})
+    with pytest.raises(Diverged, match="in step 3"):
+        trainer.look()
+
+
+def test_a_first_step_that_is_skipped_on_the_device_can_be_saved() -> None:
+    later = deferred(poisoned(small_trainer(whole(), "vectors"), 1), 5)
+    later.on_nan = "skip"
+    train(later, 1)
+    assert later.mean_losses() == {}
+    resumed = small_trainer(whole(), "vectors", seed=1)
+    resumed.load_state_dict(copy.deepcopy(later.state_dict()))
+    train(later, 3)
+    train(resumed, 3)
+    assert difference(of_weights(later), of_weights(resumed)) is None
+
+
+def test_successive_skips_are_counted_on_the_device() -> None:
+    trainer = deferred(small_trainer([Poison(*(step for step in range(2, 400) if step != 60))], "vectors"), 32)
+    trainer.on_nan = "skip"
+    with pytest.raises(Diverged, match="after 100 steps in succession that were skipped: the loss Poison") as caught:
+        train(trainer, 400)
+    assert (caught.value.step, caught.value.skipped, trainer.steps, trainer.skipped) == (161, 100, 160, 158)
+
+
+def test_after_a_divergence_the_device_goes_on() -> None:
+    now, later = (poisoned(small_trainer(whole(), "vectors"), 3) for _ in range(2))
+    deferred(later, 2)
+    for trainer in (now, later):
+        train(trainer, 2)
+    saved = copy.deepcopy(now.state_dict())
+    for trainer in (now, later):
+        with pytest.raises(Diverged):
+            train(trainer, 3)
+        trainer.load_state_dict(copy.deepcopy(saved))
+        poisoned(trainer)
+        trainer.on_nan = "skip"
+        train(trainer, 4)
+    assert difference(copied(now.state_dict()), copied(later.state_dict())) is None

@@ -108,8 +108,8 @@ def _raised(run: str, began: int) -> list[str]:
     from acaikit.runs.provenance import raised_budget
 
     directory = RunDir(Path(run))
-    *_, budget = progress(directory, directory.read_run()["run_id"], began, say)
-    return raised_budget(directory.path, began, budget)
+    reached = progress(directory, directory.read_run()["run_id"], began, say)
+    return raised_budget(directory.path, began, reached.budget)
 
 
 def _show(one: Explained, indent: str = "") -> None:

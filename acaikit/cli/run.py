@@ -49,6 +49,7 @@ def run(
     threads: options.Threads = None,
     max_time: options.MaxTime = None,
     on_nan: options.OnNanOption = None,
+    precision: options.PrecisionOption = None,
     on_save_error: options.OnSaveErrorOption = options.OnSaveError.go_on,
     quiet: options.Quiet = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and build everything, train nothing.")] = False,
@@ -62,6 +63,7 @@ def run(
         from acaikit.cli import describe
         from acaikit.config import build, read_recipe, telling_places
         from acaikit.objective import players
+        from acaikit.precision import PRECISIONS
         from acaikit.recipes import locate
         from acaikit.runs.session import check, open_session
 
@@ -71,6 +73,7 @@ def run(
         experiment = build(config)
         path = directory or Path("runs") / f"{locate(recipe).stem}-s{experiment.seed}"
         chosen = options.pick(device, path)
+        exactly = precision and precision.value
         if dry_run:
             check(path, config)
             with telling_places(config):
@@ -78,12 +81,15 @@ def run(
                 players(*experiment.build())
             describe.show(told, as_json)
             if not as_json:
-                say(f"nothing was trained; without --dry-run this runs in {path} on {chosen}", out)
+                where = f"{chosen}{_unusual(chosen, exactly or PRECISIONS[0])}"
+                say(f"nothing was trained; without --dry-run this runs in {path} on {where}", out)
             return
         limit = options.seconds(max_time)
         given = options.Given(data_dir, device, threads)
         trouble = options.trouble(on_nan, on_save_error)
-        opening = open_session(path, config=config, overrides=bindings, device=chosen, say=say, warn=_warn, **trouble)
+        opening = open_session(
+            path, config=config, overrides=bindings, device=chosen, say=say, warn=_warn, precision=exactly, **trouble
+        )
         # Only once training begins does Ctrl-C ask for a stop in good order: a download is to end at once.
         with lasting_output(), opening as session, Stopper(limit, session.save_soon) as stopper:
             _attend(session, stopper, starting, given, quiet, as_json)
@@ -97,6 +103,7 @@ def resume(
     threads: options.Threads = None,
     max_time: options.MaxTime = None,
     on_nan: options.OnNanOption = None,
+    precision: options.PrecisionOption = None,
     on_save_error: options.OnSaveErrorOption = options.OnSaveError.go_on,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
@@ -109,9 +116,20 @@ def resume(
         limit = options.seconds(max_time)
         given = options.Given(data_dir, device, threads)
         trouble = options.trouble(on_nan, on_save_error)
-        opening = open_session(run_dir, device=options.pick(device, run_dir), say=say, warn=_warn, **trouble)
+        exactly = precision and precision.value
+        opening = open_session(
+            run_dir, device=options.pick(device, run_dir), say=say, warn=_warn, precision=exactly, **trouble
+        )
         with lasting_output(), opening as session, Stopper(limit, session.save_soon) as stopper:
             _attend(session, stopper, starting, given, quiet, as_json, samples)
+
+
+def _unusual(device: str, precision: str) -> str:
+    """Return a clause about the precision, where it is another than the device computes in by itself."""
+    from acaikit.fingerprint import precision_on
+
+    called = precision_on(device, precision)
+    return f", in {called}" if called != precision_on(device) else ""
 
 
 def _warn(line: str) -> None:
@@ -144,21 +162,37 @@ def _attend(
 
 
 def _train(session: Session, stopper: Stopper, given: options.Given, quiet: bool, as_json: bool) -> None:
+    import torch
+
     from acaikit.divergence import Diverged
+    from acaikit.fingerprint import precision_on
     from acaikit.report.progress import Reporter
     from acaikit.runs.session import State
+    from acaikit.threads import keep
 
     trainer, path = session.trainer, session.directory.path
     console = Console(quiet=quiet or as_json)
+    if session.state is State.UNFINISHED and given.threads is None:
+        keep(trainer.trained_under.get("threads"))
+    threads = torch.get_num_threads()
+    where = f"on {trainer.device} with {threads} thread{'s' * (threads > 1)}"
+    where += _unusual(trainer.device.type, trainer.precision)
     again = given.command("resume", path)
     if session.state is State.FINISHED:
         say(f"{path} is finished ({trainer.samples:,} samples); more with: {again} --samples N", console)
+        kind = trainer.device.type
+        then, now = trainer.trained_under.get("precision", precision_on(kind)), precision_on(kind, trainer.precision)
+        if then != now:
+            say(
+                f"it is left as it is, computed in {then}: --precision {now} is for what is trained from here on",
+                console,
+            )
         _conclude(session, console, given, as_json)
         return
     if session.state is State.UNFINISHED:
-        say(f"continuing {path} from {trainer.samples:,} samples", console)
+        say(f"continuing {path} from {trainer.samples:,} samples, {where}", console)
     else:
-        say(f"training in {path} on {trainer.device}, seed {trainer.experiment.seed}", console)
+        say(f"training in {path} {where}, seed {trainer.experiment.seed}", console)
     try:
         with Reporter(console, trainer) as reporter:
             session.train([reporter], stopper)

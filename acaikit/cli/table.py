@@ -52,7 +52,8 @@ def table(
 ) -> None:
     """Gather runs by experiment over seeds: mean ± population standard deviation (number of runs).
 
-    Runs that differ in nothing but Experiment.seed are one experiment. A run's score is the median of its last 20
+    Runs that differ in nothing but Experiment.seed are one experiment; one that was asked for another --precision than
+    its device computes in by itself is of another. A run's score is the median of its last 20
     values in training; under another protocol, or where it was not measured in training, it is what acaikit eval found
     at the newest checkpoint. Values under different protocols have columns of their own and are never averaged. A run
     that is not finished has a row of its own and is left out of the means.
@@ -64,10 +65,14 @@ def table(
 
     notes: list[str] = []
     runs = read_runs([path for text in run_dirs for path in expand(text)], notes.append, results)
-    found = tabulate(group(runs), scores or [], paper)
+    groups = group(runs)
+    found = tabulate(groups, scores or [], paper)
     for run in runs:
         if not run.finished:
             notes.append(f"{run.path} is not finished ({run.progress}): left out of the means")
+    for one in groups:
+        if len({run.precision for run in one.runs}) > 1:
+            notes.append(f"{one.name}: its runs were computed in {one.precision}, each as its device does by itself")
     for note in notes:
         say(f"note: {note}")
     sheet = lay_out(found)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from acaikit import checks
-from acaikit.data.base import DRAWN, Batch, Dataset, Split, Stream
+from acaikit.captured import Captured, CudaGraphs, plain, recordable
+from acaikit.data.base import DRAWN, Batch, Dataset, Split, Stream, cross
 from acaikit.memory import check_memory
 from acaikit.rng import generator
 from acaikit.types import Shape
@@ -148,11 +149,20 @@ class _Drawn(Stream):
 
     def __init__(self, dataset: Rendered, batch_size: int, generator: Generator, device: torch.device | str) -> None:
         self.dataset, self.batch_size, self.generator, self.device = dataset, batch_size, generator, device
+        # Drawing takes many small operations, which a GPU does faster from a recording.
+        recorder = CudaGraphs(torch.device(device)) if torch.device(device).type == "cuda" else None
+        obstacle = None if recordable(dataset) else f"{type(dataset).__name__} may keep something on the host"
+        self._make = Captured(self._drawn, recorder, held=lambda: plain([dataset]), obstacle=obstacle)
 
     def next(self) -> Batch:
         factor = self.dataset.factor
         values = factor.low + factor.span * torch.rand(self.batch_size, generator=self.generator, dtype=torch.float64)
-        return self.dataset.render(values.to(self.device)), self.dataset.label(values).to(self.device)
+        x, y = self._make(cross(values, self.device))
+        # A recording draws the next batch into the same memory.
+        return (x, y) if self._make.recorder is None else (x.clone(), y.clone())
+
+    def _drawn(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        return self.dataset.render(values), self.dataset.label(values)
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -72,6 +72,10 @@ class RunResults:
         Training examples shown, and to be shown in all.
     values : dict of str to list of Value
         By score, one for each protocol that it was measured under.
+    precision : str
+        How exactly it computes: "tf32", "float32" or "bf16".
+    asked : bool
+        Whether that is another than its device computes in by itself.
     """
 
     path: Path
@@ -84,6 +88,8 @@ class RunResults:
     samples: int
     budget: int
     values: Mapping[str, Sequence[Value]]
+    precision: str = "float32"
+    asked: bool = False
 
     @property
     def finished(self) -> bool:
@@ -121,6 +127,11 @@ class Group:
     def finished(self) -> bool:
         """Whether the runs are at their budget's end."""
         return all(run.finished for run in self.runs)
+
+    @property
+    def precision(self) -> str:
+        """How exactly the runs compute: one word, or several where devices differ and none was asked for."""
+        return " and ".join(sorted({run.precision for run in self.runs}))
 
     @property
     def data(self) -> Mapping[str, Any]:

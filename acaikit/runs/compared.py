@@ -69,7 +69,7 @@ class Comparison:
     a, b : Group
         The experiments.
     settings : list of str
-        In which settings they differ: ``binding: A's value -> B's``.
+        In which settings they differ, and in what precision: ``binding: A's value -> B's``.
     scores : list of Difference
         By name.
     notes : list of str
@@ -155,6 +155,8 @@ def compare(a: Sequence[Group], b: Sequence[Group], patterns: Sequence[str] = ()
     if few := sorted(n for n in pairs if 1 < n < FEW):
         notes.append(f"{few[0]} pairs are few: a bootstrap interval of so few tends to be too narrow")
     settings = [str(d) for d in differences(one.runs[0].config, two.runs[0].config)]
+    if one.precision != two.precision:
+        settings.append(f"precision: {one.precision} -> {two.precision}")
     return Comparison(one, two, settings, compared, notes)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.evaluations import SHORT, Evaluation, protocol_hash, read_evaluations
@@ -22,6 +22,7 @@ from acaikit.config.syntax import OVERRIDE, Binding, Where, parse
 from acaikit.errors import RunError, UserError
 from acaikit.evaluators.base import Evaluator
 from acaikit.experiment import Experiment
+from acaikit.fingerprint import precision_on
 from acaikit.recipes import shipped
 from acaikit.registry import find
 from acaikit.report.measured import REPORTED, Group, RunResults, Value, check_seeds
@@ -100,7 +101,7 @@ def read_runs(paths: Iterable[Path], say: Say, results: Path | None = None) -> l
 def group(runs: Iterable[RunResults]) -> list[Group]:
     """Group runs by experiment: by everything but the seed, in the order in which the experiments come.
 
-    A run that is not finished is a group of its own.
+    A precision that was asked for counts as a setting. A run that is not finished is a group of its own.
 
     Raises
     ------
@@ -110,7 +111,8 @@ def group(runs: Iterable[RunResults]) -> list[Group]:
     alike: dict[Any, list[RunResults]] = defaultdict(list)
     for run in runs:
         alone = None if run.finished else run.run_id
-        alike[_identity(run.config), protocol_hash(run.data), alone].append(run)
+        precision = run.precision if run.asked else None
+        alike[_identity(run.config), protocol_hash(run.data), precision, alone].append(run)
     groups = [_named(sorted(members, key=lambda run: run.seed)) for members in alike.values()]
     names = [group.name for group in groups]
     for place, (identity, made) in enumerate(zip(alike, groups, strict=True)):
@@ -126,7 +128,9 @@ def _read(path: Path, say: Say, results: Path | None) -> RunResults:
     info = directory.read_run()
     config = began_with(path, info)
     experiment: Experiment = build(config)
-    step, samples, budget = progress(directory, info["run_id"], experiment.samples, say)
+    step, samples, budget, chosen = progress(directory, info["run_id"], experiment.samples, say)
+    device = info.get("fingerprint", {}).get("device", "cpu")
+    precision = precision_on(device, chosen)
     run = RunResults(
         path,
         info["run_id"],
@@ -138,6 +142,8 @@ def _read(path: Path, say: Say, results: Path | None) -> RunResults:
         samples,
         budget,
         {},
+        precision,
+        precision != precision_on(device),
     )
     in_training = _metrics(directory, experiment, run.data)
     folders = [directory.eval, *([RunDir(results / path.resolve().name).eval] if results is not None else [])]
@@ -156,18 +162,28 @@ def _joined(
     return joined
 
 
-def progress(directory: RunDir, run_id: str, budget: int, say: Say) -> tuple[int, int, int]:
-    """Return step, samples and budget of the newest checkpoint; of a run without one, its beginning."""
+class Progress(NamedTuple):
+    """What the newest checkpoint says of a run."""
+
+    step: int
+    samples: int
+    budget: int
+    precision: str = "tf32"
+
+
+def progress(directory: RunDir, run_id: str, budget: int, say: Say) -> Progress:
+    """Return what the newest checkpoint says; of a run without one, its beginning."""
     checkpoints = Checkpoints(directory.checkpoints, run_id)
     for step in reversed(checkpoints.steps()):
         try:
             state = checkpoints.peek(step)
-            return step, int(state["samples"]), int(state["budget"])
+            told = {name: state[name] for name in ("precision",) if name in state}  # acaikit didn't save it at first
+            return Progress(step, int(state["samples"]), int(state["budget"]), **told)
         except MissingFile:  # pruned by the running training since it was listed
             continue
         except (BrokenFile, KeyError, TypeError, ValueError) as error:
             say(f"checkpoint of step {step} passed over: {error}")
-    return 0, 0, budget
+    return Progress(0, 0, budget)
 
 
 def _metrics(directory: RunDir, experiment: Experiment, data: Mapping[str, Any]) -> dict[str, list[Value]]:
@@ -243,7 +259,7 @@ def _named(runs: Sequence[RunResults]) -> Group:
         different = list(differences(_without_seed(read_recipe(recipe)), run.config))
         changed = [_change(difference.label, difference.after) for difference in different]
         name = recipe
-    title = ", ".join([name, *changed])
+    title = ", ".join([name, *changed, *([f"in {run.precision}"] if run.asked else [])])
     if not run.finished:
         title += f" ({run.path.resolve().name}: seed {run.seed}, at {run.progress})"
     return Group(title, recipe, list(map(str, different)), runs)

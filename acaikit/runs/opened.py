@@ -81,6 +81,11 @@ class OpenRun:
         return self.checkpoints.path(self.step)
 
     @property
+    def trained_under(self) -> dict[str, Any]:
+        """The fingerprint of the checkpoint's last step."""
+        return {**self.info["fingerprint"], **self._state.get("fingerprint", {})}
+
+    @property
     def finished(self) -> bool:
         """Whether the budget is spent."""
         return self.samples >= self.budget

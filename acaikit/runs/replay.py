@@ -12,6 +12,7 @@ from torch import Tensor
 
 from acaikit.divergence import Diverged
 from acaikit.engine import Trainer, train
+from acaikit.fit import completed
 from acaikit.runs.states import Difference, compare, sizes
 from acaikit.runs.training import row
 from acaikit.types import Scores
@@ -77,14 +78,14 @@ def replay(
     UserError
         If `before` doesn't fit the experiment.
     """
-    began = time.monotonic()
+    began, after = time.monotonic(), completed(after)
     if before is not None:
         trainer.load_state_dict(before)
     begin, rewound = trainer.steps, trainer.rewinds != after["rewinds"]
     if rewound:
         trainer.stray(after["rewinds"])
     # A step that the run left out is left out again; where the run left none out, the states tell.
-    trainer.on_nan = "skip"
+    trainer.on_nan, trainer.precision = "skip", after["fingerprint"].get("precision", after["precision"])
     rows = _Rows(advance)
     differences = []
     try:
@@ -95,7 +96,7 @@ def replay(
     except Diverged as error:
         differences.append(Difference("training", str(error)))
     # Settings, which a user may change between two sessions.
-    trainer.budget, trainer.on_nan = after["budget"], after["on_nan"]
+    trainer.budget, trainer.on_nan, trainer.precision = after["budget"], after["on_nan"], after["precision"]
     # Under other conditions the bits may be the same all the same.
     differences += compare(*({**state, "fingerprint": None} for state in (after, trainer.state_dict())))
     saved = {} if parts is None else _rows_between(parts, begin, after["steps"])

@@ -17,8 +17,10 @@ from acaikit.config import Config, build, telling_places
 from acaikit.config.resolve import differences
 from acaikit.engine import Trainer
 from acaikit.errors import RunError
+from acaikit.fingerprint import precision_on
 from acaikit.fit import check_newest
 from acaikit.objective import players
+from acaikit.precision import PRECISIONS
 from acaikit.runs.provenance import began_with, check_data, describe, run_info
 from acaikit.runs.restoring import State, remove_leftovers, restore
 from acaikit.runs.training import Session, row
@@ -36,6 +38,7 @@ def open_session(
     say: Callable[[str], None] = print,
     warn: Callable[[str], None] = lambda line: None,
     on_nan: str | None = None,
+    precision: str | None = None,
     stop_unsaved: bool = False,
 ) -> Iterator[Session]:
     """Take a run's lock and bring its trainer to the last checkpoint.
@@ -59,6 +62,9 @@ def open_session(
     on_nan : str, optional
         What to do where training diverges: "stop", "skip" or "rewind"; left out, what the run did so far, and "stop"
         in a new one.
+    precision : str, optional
+        How exactly to compute, see `acaikit.precision`: "tf32", "float32" or "bf16"; left out, as the run did so far,
+        and "tf32" in a new one.
     stop_unsaved : bool
         Whether to stop once something can't be saved.
 
@@ -74,12 +80,17 @@ def open_session(
     check(path, config)
     recipe = config if config is not None else began_with(path, run_info(directory))
     experiment = build(recipe)
+    began = None  # the precision that stands until there is a checkpoint
     if directory.exists():
-        check_newest(Checkpoints(directory.checkpoints, run_info(directory)["run_id"]), experiment, path)
+        info = run_info(directory)
+        check_newest(Checkpoints(directory.checkpoints, info["run_id"]), experiment, path)
+        began = info["fingerprint"].get("precision")
+    if began in (None, precision_on(device.type)):
+        began = PRECISIONS[0]
     with telling_places(recipe):
         players(*experiment.build())  # what doesn't fit together is said before gigabytes are got
     experiment.dataset.prepare()
-    trainer = Trainer(experiment, device, on_nan or "stop")
+    trainer = Trainer(experiment, device, on_nan or "stop", precision or began)
     with _writing(path):
         make_folder(path)
     with RunLock(directory.lock_file):
@@ -87,10 +98,10 @@ def open_session(
         with _writing(path):
             remove_leftovers(directory)
             if config is not None and not directory.exists():
-                directory.write_run(
-                    describe(config, list(overrides), experiment.seed, device, experiment.dataset.digests)
-                )
-                make_folder(directory.checkpoints)  # where it is missing later on, it was removed
+                described = describe(config, list(overrides), experiment.seed, device, experiment.dataset.digests)
+                directory.write_run(described | {"fingerprint": trainer.trained_under})
+            if not directory.metrics.is_dir():  # a row comes first: where there is one, a folder missing was removed
+                make_folder(directory.checkpoints)
         info = run_info(directory)
         check_data(path, info, experiment.dataset)
         directory.settle(info["run_id"])
@@ -100,6 +111,8 @@ def open_session(
             state = restore(directory, trainer, info, say)
             if on_nan is not None:
                 trainer.on_nan = on_nan
+            if precision is not None:
+                trainer.precision = precision
             session = Session(directory, trainer, state, info, say, warn, log, stop_unsaved)
         yield session
 

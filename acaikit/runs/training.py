@@ -70,6 +70,7 @@ class Session:
         self._rewinds = 0
         self._spared = False
         self._skipped = self.trainer.skipped
+        self._obstacle: str | None = None
         self.given_up = False
 
     @property
@@ -118,9 +119,10 @@ class Session:
     def _begin(self) -> None:
         trainer, device = self.trainer, self.trainer.device
         began = "continued" if self.state is State.UNFINISHED else "begun"
-        self.log.add(f"{began} {self._where()} on {device}, on-nan {trainer.on_nan}")
+        now = fingerprint(device, trainer.precision)
+        self.log.add(f"{began} {self._where()} on {device}, on-nan {trainer.on_nan}, precision {now['precision']}")
         if self.state is State.UNFINISHED:
-            if changed := changes(trainer.trained_under, fingerprint(device)):
+            if changed := changes(trainer.trained_under, now):
                 self.say("this run was trained under other conditions, so its bits may differ from here on:")
             for line in [*changed, *changed_versions(self.info)]:
                 self.say(line)
@@ -128,7 +130,7 @@ class Session:
     def _rewind(self, found: Diverged) -> None:
         """Go back to the newest checkpoint, or to the start where none was ever saved, and on with other draws."""
         trainer, begun = self.trainer, self.saver.saved_step < 0
-        on_nan, budget, rewinds = trainer.on_nan, trainer.budget, trainer.rewinds
+        on_nan, budget, rewinds, precision = trainer.on_nan, trainer.budget, trainer.rewinds, trainer.precision
         try:
             newest = self.checkpoints.latest(report=self.say, quarantine=self.directory.quarantine)
             if newest is None and not begun:
@@ -140,7 +142,7 @@ class Session:
             self.say(f"there is no going back: {error}")
             self.log.add(f"diverged: {found}")
             raise found from error
-        trainer.on_nan, trainer.budget = on_nan, budget
+        trainer.on_nan, trainer.budget, trainer.precision = on_nan, budget, precision
         trainer.stray(rewinds + 1)  # the checkpoint doesn't know how often this was tried from it
         self._skipped = trainer.skipped
         self.watch = Watch()
@@ -206,6 +208,9 @@ class Session:
         if (skipped := trainer.skipped - self._skipped) > 0:
             self.say(f"{skipped} updates since the row before were skipped: their losses or gradients were not finite")
         self._skipped = trainer.skipped
+        if trainer.stepper.obstacle != self._obstacle:
+            self._obstacle = trainer.stepper.obstacle
+            self.log.add(f"steps are not replayed on the GPU, and take longer: {trainer.stepper.obstacle}")
         self.saver.row(trainer.steps, row(trainer, losses, scores, signs))
         if self.saver.cheap:
             self.save()

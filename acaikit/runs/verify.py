@@ -21,7 +21,7 @@ from acaikit.engine import Trainer
 from acaikit.errors import RunError
 from acaikit.experiment import Experiment
 from acaikit.fingerprint import changes, fingerprint
-from acaikit.fit import check_newest, check_state
+from acaikit.fit import check_newest, check_state, completed
 from acaikit.objective import players
 from acaikit.progress import progress
 from acaikit.rng import global_states, set_global_states
@@ -109,15 +109,18 @@ def verify(
             raise RunError(f"{path} has no checkpoint yet: it can be verified once training has saved one")
         if not files.newest:
             return Verdict(directory.path, files)
-        then = files.newest[-1][1]["fingerprint"]
+        newest = completed(files.newest[-1][1])
+        then = newest["fingerprint"]
+        precision = then.get("precision", newest["precision"])  # of what was trained; the setting is of what comes next
         count = threads or _threads(directory.path, then)
         torch.set_num_threads(count)
-        changed = [*changes(then, fingerprint(device)), *changed_versions(info)]
+        # Made anew, since what the first weights are may depend on the number of threads, too.
+        fresh = Trainer(trainer.experiment, device, precision=precision)
+        changed = [*changes(then, fingerprint(device, precision)), *changed_versions(info)]
         as_before = "as before" if threads is None else "as asked for"
         for line in (*changed, f"training on {device.type} with {count} thread{'s' * (count > 1)}, {as_before}"):
             say(line)
-        # Made anew, since what the first weights are may depend on the number of threads, too.
-        again = _again(files, Trainer(trainer.experiment, device))
+        again = _again(files, fresh)
         _check_rows(files, trainer.experiment)
         return Verdict(directory.path, files, again, changed)
 
@@ -158,7 +161,7 @@ def _fitting(trainer: Trainer) -> Callable[[Tree], None]:
 
     def check(state: Tree) -> None:
         try:
-            check_state(state, trainer.state_dict(), trainer.optimizers)
+            check_state(completed(state), trainer.state_dict(), trainer.optimizers)
         except ValueError as error:
             raise RunError(f"it doesn't fit the experiment: {error}") from error
 

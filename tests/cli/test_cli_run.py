@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -55,6 +56,24 @@ def test_the_seed_decides(acaikit, tiny, finished) -> None:
     assert not the_same(finished, Path("other"))
 
 
+def test_a_run_keeps_its_precision(acaikit, tiny) -> None:
+    rough = "run", "quickstart", *tiny, "--precision", "bf16", "--dir", "rough"
+    assert re.search(r"this runs in rough on cpu, in bf16$", acaikit(*rough, "--dry-run").out.rstrip())
+    assert re.search(r"training in rough on cpu with \d+ threads?, in bf16, seed 0\n", acaikit(*rough).out)
+    assert package.open_run("rough").info["fingerprint"]["precision"] == "bf16"
+    assert re.search(
+        r"continuing rough .* with \d+ threads?, in bf16\n", acaikit("resume", "rough", "--samples", 384).out
+    )
+    assert re.search(r"trained on cpu, threads \d+, precision bf16\n", acaikit("show", "rough").out)
+    finished = acaikit("resume", "rough", "--precision", "float32").out
+    assert "left as it is, computed in bf16: --precision float32 is for what is trained from here on" in finished
+    acaikit("resume", "rough", "--samples", 512, "--precision", "float32", "--quiet")
+    log = Path("rough/log.txt").read_text()
+    begun = [line for line in log.splitlines() if "on-nan" in line]
+    assert [line.split()[-1] for line in begun] == ["bf16", "bf16", "float32"]
+    assert "precision bf16 -> float32: products are rounded differently; --precision bf16 gives the same bits" in log
+
+
 def test_quiet_prints_nothing(acaikit, tiny) -> None:
     ran = acaikit("run", "quickstart", *tiny, "--quiet")
     assert (ran.out, ran.err) == ("", "")
@@ -82,7 +101,7 @@ def test_running_a_finished_run_again_says_so_and_changes_nothing(acaikit, tiny,
     before = {file: file.stat().st_mtime_ns for file in finished.rglob("*.*")}
     ran = acaikit("run", "quickstart", *tiny, "--dir", finished)
     assert "finished is finished (256 samples); more with: acaikit resume finished --samples N" in ran.out
-    assert "factor/mean_distance" in ran.out
+    assert "factor/mean_distance" in ran.out and "left as it is" not in ran.out
     assert {file: file.stat().st_mtime_ns for file in finished.rglob("*.*")} == before
     told = json.loads(acaikit("run", "quickstart", *tiny, "--dir", finished, "--json").out)
     assert (told["finished"], told["samples"]) == (True, 256)

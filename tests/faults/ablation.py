@@ -167,7 +167,7 @@ def stopped(model: str, seed: int) -> tuple[State, State]:
     """Return the state at the stop, as a checkpoint's file gives it back, and what an uninterrupted run leaves."""
     trainer = make(model, seed)
     # As a run that was extended, rewound and told to skip.
-    trainer.budget, trainer.rewinds, trainer.skipped, trainer.on_nan = 48, 1, 1, "skip"
+    trainer.budget, trainer.rewinds, trainer._skipped, trainer.on_nan = 48, 1, 1, "skip"
     train(trainer, stop=lambda: trainer.steps >= STOPPED)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder), "ablation")

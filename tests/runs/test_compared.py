@@ -75,6 +75,13 @@ def test_runs_are_paired_by_seed() -> None:
     assert any("Experiment.regularizers" in line and " -> " in line for line in found.settings)
 
 
+def test_precision_is_told_where_it_differs() -> None:
+    plain, rough = side("mnist_acai_256", accuracies([90.0])), side("mnist_acai_256", accuracies([91.0]))
+    rough = replace(rough, runs=[replace(run, precision="bf16", asked=True) for run in rough.runs])
+    assert compare([plain], [rough]).settings == ["precision: float32 -> bf16"]
+    assert compare([rough], [rough]).settings == []
+
+
 def test_few_pairs_and_one() -> None:
     few = compare([side("mnist_acai_256", accuracies([98.0, 99.0]))], [side("mnist_vae_256", accuracies([1.0, 2.0]))])
     assert few.scores[0].interval is not None

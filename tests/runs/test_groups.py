@@ -37,15 +37,18 @@ def write(
     samples: int = 2**24,
     budget: int = 2**24,
     data: dict = DIGESTS,
+    device: str = "cpu",
+    precision: str = "tf32",
 ) -> RunDir:
     """Write what a run leaves behind, without training it."""
     given = [*bindings, f"Experiment.seed = {seed}"]
     config = read_recipe(recipe, given)
     directory, run_id = RunDir(path), f"id of {path}"
     info = {"resolved": config.resolved, "sources": dict(config.sources), "overrides": given, "data": data}
-    directory.write_run({"run_id": run_id, "seed": seed, **info})
+    directory.write_run({"run_id": run_id, "seed": seed, "fingerprint": {"device": device}, **info})
     Metrics(directory.metrics, run_id).append(1, {"samples": samples, "probe/accuracy": 90.0 + seed})
-    Checkpoints(directory.checkpoints, run_id).save(8, {"model": {}, "samples": samples, "budget": budget})
+    state = {"model": {}, "samples": samples, "budget": budget, "precision": precision}
+    Checkpoints(directory.checkpoints, run_id).save(8, state)
     return directory
 
 
@@ -110,6 +113,27 @@ def test_runs_are_grouped_over_seeds(tmp_path: Path) -> None:
         ("lines_acai_64", "lines_acai_64", [0]),
     ]
     assert [g.differences for g in groups] == [[], []]
+
+
+def test_a_precision_that_was_asked_for_is_a_setting(tmp_path: Path) -> None:
+    runs = [("cpu", "tf32"), ("cpu", "float32"), ("cpu", "bf16"), ("cuda", "tf32"), ("cuda", "float32")]
+    for seed, (device, precision) in enumerate(runs):
+        write(tmp_path / str(seed), seed=seed, device=device, precision=precision)
+    groups = group(read(*(tmp_path / str(seed) for seed in range(len(runs)))))
+    assert [(g.name, g.precision, [run.seed for run in g.runs]) for g in groups] == [
+        ("mnist_acai_256", "float32 and tf32", [0, 1, 3]),  # the last by itself, and a CPU has no TF32
+        ("mnist_acai_256, in bf16", "bf16", [2]),
+        ("mnist_acai_256, in float32", "float32", [4]),
+    ]
+
+
+def test_a_run_of_before_precision_was_saved(tmp_path: Path) -> None:
+    write(tmp_path / "a")
+    directory = RunDir(tmp_path / "a")
+    old = {"model": {}, "samples": 2**24, "budget": 2**24}
+    Checkpoints(directory.checkpoints, directory.read_run()["run_id"]).save(9, old)
+    (run,) = read(tmp_path / "a")
+    assert (run.precision, run.asked) == ("float32", False)
 
 
 def test_what_a_group_is_called(tmp_path: Path) -> None:

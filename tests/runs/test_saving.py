@@ -262,7 +262,7 @@ def test_conditions_are_compared_with_those_of_the_last_steps(
     real = engine.fingerprint
     train(tmp_path / "run", recipe(*CHEAP), steps=2)
     for kind in (engine, training):
-        monkeypatch.setattr(kind, "fingerprint", lambda device: real(device) | {"threads": 7})
+        monkeypatch.setattr(kind, "fingerprint", lambda *given: real(*given) | {"threads": 7})
     told: list[str] = []
     train(tmp_path / "run", steps=2, say=told.append)
     train(tmp_path / "run", steps=2)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from acaikit.artifacts import metrics
 from acaikit.artifacts.checkpoints import Checkpoints
@@ -307,7 +308,7 @@ def test_other_conditions_are_said(
 ) -> None:
     train(tmp_path / "run", recipe(), steps=1)
     now = {**training.fingerprint(torch.device("cpu")), "threads": 7}
-    monkeypatch.setattr(training, "fingerprint", lambda _: now)
+    monkeypatch.setattr(training, "fingerprint", lambda *given: now)
     lines: list[str] = []
     train(tmp_path / "run", say=lines.append)
     assert lines == [
@@ -480,13 +481,13 @@ def test_the_log_tells_the_runs_story(tmp_path: Path, recipe: Recipe, train: Tra
         train(path, recipe(*CHEAP), steps=steps)
     said = [line.partition(" ")[2] for line in RunDir(path).log_file.read_text().splitlines()]
     assert [line for line in said if not line.startswith("warning")] == [
-        "begun at step 0, 0 of 72 samples on cpu, on-nan stop",
+        "begun at step 0, 0 of 72 samples on cpu, on-nan stop, precision float32",
         "stopped at step 5, 30 of 72 samples, saved",
-        "continued at step 5, 30 of 72 samples on cpu, on-nan stop",
+        "continued at step 5, 30 of 72 samples on cpu, on-nan stop, precision float32",
         "stopped at step 5, 30 of 72 samples, saved",
-        "continued at step 5, 30 of 72 samples on cpu, on-nan stop",
+        "continued at step 5, 30 of 72 samples on cpu, on-nan stop, precision float32",
         "stopped at step 8, 48 of 72 samples, saved",
-        "continued at step 8, 48 of 72 samples on cpu, on-nan stop",
+        "continued at step 8, 48 of 72 samples on cpu, on-nan stop, precision float32",
         "finished at step 12, 72 of 72 samples, saved",
     ]
 
@@ -529,14 +530,15 @@ def test_weights_that_diverge_are_never_saved(
     at: int, tmp_path: Path, recipe: Recipe, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not at a stop, nor at a row or the scheduled end."""
-    update = Trainer._update
+    step = Trainer.step
 
-    def poisoned(trainer: Trainer, *args: Any) -> None:
-        update(trainer, *args)
-        if trainer.steps + 1 == at:
+    def poisoned(trainer: Trainer) -> dict[str, Tensor]:
+        losses = step(trainer)
+        if trainer.steps == at:
             next(iter(trainer.model.parameters())).data.fill_(float("inf"))
+        return losses
 
-    monkeypatch.setattr(Trainer, "_update", poisoned)
+    monkeypatch.setattr(Trainer, "step", poisoned)
     config = recipe(*CHEAP)
     with pytest.raises(Diverged):
         train(tmp_path / "run", config, steps=at)
@@ -564,6 +566,36 @@ def test_rewinding_goes_on_with_other_draws(
     assert bits(tmp_path / "whole") == bits(tmp_path / "halting")
     assert bits(tmp_path / "whole") != bits(tmp_path / "straight")
     assert read_metrics(RunDir(path).metrics)["step"].tolist() == [4, 8, 12]
+
+
+def test_rewinding_keeps_the_precision_that_was_asked_for(
+    tmp_path: Path, recipe: Recipe, train: Train, poison: Callable[..., None]
+) -> None:
+    train(tmp_path / "run", recipe(*CHEAP), steps=4)
+    poison(6, times=1)
+    lines: list[str] = []
+    with open_session(tmp_path / "run", say=lines.append, on_nan="rewind", precision="bf16") as session:
+        session.train([], lambda: session.trainer.steps >= 7)
+    assert lines[-1].endswith("going back to step 4, and on from there with other draws")
+    assert session.trainer.precision == "bf16"
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("bf16", "bf16"), (None, "tf32")])
+def test_a_run_without_a_checkpoint_goes_on_in_the_precision_in_which_it_began(
+    tmp_path: Path, recipe: Recipe, asked: str | None, kept: str
+) -> None:
+    with open_session(tmp_path / "run", config=recipe(*CHEAP), precision=asked):
+        pass
+    with open_session(tmp_path / "run") as session:
+        assert session.trainer.precision == kept
+
+
+def test_a_run_killed_before_it_had_a_folder_of_checkpoints(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    with open_session(tmp_path / "run", config=recipe(*CHEAP)):
+        pass
+    (tmp_path / "run/checkpoints").rmdir()
+    train(tmp_path / "run", steps=4)
+    assert steps_of(tmp_path / "run") == [4]
 
 
 def test_rewinding_gives_up(tmp_path: Path, recipe: Recipe, poison: Callable[..., None]) -> None:

@@ -407,7 +407,7 @@ def test_a_run_that_does_not_say_where_it_was_trained(run: Path) -> None:
 
 
 def test_other_conditions_are_told_before(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acaikit.runs.verify.fingerprint", lambda device: {"torch": "0.4"})
+    monkeypatch.setattr("acaikit.runs.verify.fingerprint", lambda *given: {"torch": "0.4"})
     told: list[str] = []
     verdict = verify(run, threads=2, say=told.append)
     (change,) = verdict.changes
