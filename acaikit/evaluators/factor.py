@@ -11,11 +11,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from acaikit.data.rendered import Factor, Floats, Rendered
 from acaikit.evaluators.base import AlongPaths, Result, Trained
+from acaikit.evaluators.closest import nearest
 from acaikit.types import Scores
 
 REFERENCES = 10_000
@@ -34,32 +34,6 @@ def references(dataset: Rendered, count: int, device: torch.device | str = "cpu"
     for part, rows in zip(torch.split(grid, CHUNK), torch.split(vectors, CHUNK), strict=True):
         rows.copy_(F.normalize(dataset.render(part).flatten(1).double(), dim=1))
     return vectors
-
-
-def nearest(images: Tensor, vectors: Tensor) -> tuple[Floats, NDArray[np.int64]]:
-    """Return each image's smallest cosine distance to a reference, and which reference that is.
-
-    Parameters
-    ----------
-    images : Tensor
-        ``[M, size of an example]``.
-    vectors : Tensor
-        The references: unit vectors, float64 ``[D, size of an example]``.
-
-    Returns
-    -------
-    distance : ndarray
-        float64 ``[M]``, in [0, 2]. An image of zeros has no direction: its distance to every reference is 1.
-    index : ndarray
-        int64 ``[M]``, in ``range(D)``.
-    """
-    # Nothing small is kept between the parts, or it would lie in the way of the next large one's memory.
-    cosine = torch.empty(len(images), dtype=torch.float64, device=images.device)
-    index = torch.empty(len(images), dtype=torch.int64, device=images.device)
-    for start in range(0, len(images), CHUNK):
-        part = slice(start, start + CHUNK)
-        torch.max(F.normalize(images[part].double(), dim=1) @ vectors.T, dim=1, out=(cosine[part], index[part]))
-    return (1 - cosine).clamp(min=0).cpu().numpy(), index.cpu().numpy()
 
 
 def smoothness(factors: Floats, factor: Factor) -> Floats:
@@ -172,11 +146,12 @@ class FactorBenchmark(AlongPaths):
         split, true, pairs = dataset.test(), dataset.test_factors, min(self.pairs, dataset.test_size // 2)
         ends = torch.stack([true[:pairs], true[pairs : 2 * pairs]], 1).numpy()
         path = trained.path(self.path)
-        distance, factors = np.empty((pairs, self.steps)), np.empty((pairs, self.steps))
+        images = torch.empty(pairs, self.steps, *dataset.shape, device=trained.device)
         # A few paths at a time: all of them at once would need most of a gigabyte in the decoder.
         for start in range(0, pairs, PATHS):
             part = torch.arange(start, min(start + PATHS, pairs))
             x1, x2 = split.examples(part, trained.device), split.examples(part + pairs, trained.device)
-            distance[part], factors[part] = find_factors(trained.model.interpolate(x1, x2, self.steps, path), dataset)
+            images[start : start + PATHS] = trained.model.interpolate(x1, x2, self.steps, path)
+        distance, factors = find_factors(images, dataset)
         scores = _scores(distance, factors, dataset.factor, ends)
         return Result(scores, {"distance": distance, "factors": factors, "ends": ends})

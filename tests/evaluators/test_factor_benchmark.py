@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 from acaikit.data import Disc, Factor, Lines, Rendered, Sinusoid
 from acaikit.errors import UserError
 from acaikit.evaluators.base import Trained
-from acaikit.evaluators.factor import FactorBenchmark, find_factors, nearest, references, score_paths, smoothness
+from acaikit.evaluators.factor import FactorBenchmark, find_factors, references, score_paths, smoothness
 from acaikit.experiment import Experiment
 from acaikit.nets import ConvDecoder, ConvEncoder
 
@@ -244,11 +244,6 @@ def test_a_scale_or_many_images_change_nothing(dataset: Rendered) -> None:
     expected = score_paths(images, dataset)
     assert score_paths(1e-3 * images, dataset) == pytest.approx(expected, rel=1e-5, nan_ok=True)
     assert score_paths(images.numpy(), dataset) == pytest.approx(expected, nan_ok=True)
-
-
-def test_an_image_without_direction_is_at_distance_one() -> None:
-    distance, _ = nearest(torch.zeros(2, 64), references(lines(8), 100))
-    assert distance.tolist() == [1, 1]
 
 
 @datasets
