@@ -1,6 +1,7 @@
 """Checkpoints and metrics: how long they take beside torch's, and what part of a training run that is.
 
-    python -m benchmarks.artifacts [--rounds 7] [--threads N] [--folder FOLDER] [--parameters 50000000]
+    python -m benchmarks.artifacts --threads 1      # a minute or two; 1 GB of memory
+    python -m benchmarks.artifacts --folder FOLDER  # on the disk to be measured, not that of temporary files
 
 - Saving and loading a checkpoint (networks and Adam's moments) of two recipes and a tree of 50 million float32
   parameters, beside torch.save and torch.load, in turn, round after round: once with an fsync of the file and of its
@@ -8,13 +9,10 @@
 - What of that goes into hashing, auditing and fsync.
 - What a row of metrics and the checkpoint after it cost at the end of a run, as a share of the training between two
   rows. The speed of training is that of a few steps.
-
-FOLDER is on the disk to be measured; the system's folder for temporary files, if left out.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import pkgutil
 import statistics
@@ -22,6 +20,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -37,6 +37,7 @@ from acaikit.config import build, read_recipe
 from acaikit.engine import Trainer
 from acaikit.experiment import Experiment
 from acaikit.objective import Objective
+from benchmarks.timing import arguments, interleaved, medians, publish, table
 
 SAVED = ("lines_acai_64", "svhn_acai_256")
 TRAINED = ("quickstart", "lines_acai_64")
@@ -80,42 +81,61 @@ def torch_save(path: Path, tree: Tree) -> None:
     sync_folder(path.parent)
 
 
-def beside_torch(tree: Tree, folder: Path, rounds: int) -> None:
-    """Print medians and ratios for one tree."""
+def unsynced(program: Callable[[], object]) -> Callable[[], object]:
+    """Return `program` without its fsyncs."""
+
+    def run() -> None:
+        with mock.patch("os.fsync"):
+            program()
+
+    return run
+
+
+def beside_torch(tree: Tree, folder: Path, rounds: int) -> tuple[str, str]:
+    """Return a table of times and ratios for one tree, and one of what they go into."""
     checkpoints, other = Checkpoints(folder / "checkpoints", "benchmark"), folder / "other.pt"
-    programs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-        "save": (lambda: checkpoints.save(1, tree), lambda: torch_save(other, tree)),
-        "load": (lambda: checkpoints.load(1), lambda: torch.load(other, weights_only=True)),
+
+    def save() -> None:
+        checkpoints.save(1, tree)
+
+    def load() -> None:
+        checkpoints.load(1)
+
+    def save_torch() -> None:
+        torch_save(other, tree)
+
+    pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+        "save": (save, save_torch),
+        "save, no fsync": (unsynced(save), unsynced(save_torch)),
+        "load": (load, lambda: torch.load(other, weights_only=True)),
     }
-    times: dict[tuple[str, bool, int], list[float]] = {}
-    spent: dict[str, list[dict[str, float]]] = {"save": [], "load": []}
-    for _ in range(rounds + 1):
-        for synced in (True, False):
-            with ExitStack() as stack:
-                if not synced:
-                    stack.enter_context(mock.patch("os.fsync"))
-                for name, pair in programs.items():
-                    for side, program in enumerate(pair):
-                        times.setdefault((name, synced, side), []).append(_time(program))
-        for name, (program, _) in programs.items():
-            with _spending() as parts:
-                parts["whole"] = _time(program)
-            spent[name].append(parts)
-    medians = {key: statistics.median(values[1:]) for key, values in times.items()}  # the first round warms up
-    size = checkpoints.path(1).stat().st_size
-    print(f"  file: {size / 1e6:.1f} MB, torch's {other.stat().st_size / 1e6:.1f} MB")
-    for name, synced in (("save", True), ("save", False), ("load", False)):
-        ours, theirs = (medians[name, synced, side] for side in (0, 1))
-        how = {("save", True): "save, fsync", ("save", False): "save, no fsync"}.get((name, synced), name)
-        print(f"  {how:15} {1000 * ours:8.1f} ms   torch {1000 * theirs:8.1f} ms   {ours / theirs:.2f} of its time")
-    for name, found in spent.items():
-        shares = [{part: row[part] / row["whole"] for part in PARTS} for row in found[1:]]
-        told = ", ".join(f"{part} {statistics.median(row[part] for row in shares):.0%}" for part in PARTS)
-        print(f"  of a {name}: {told}")
+    programs = {f"{name}/{side}": pair[side] for name, pair in pairs.items() for side in (0, 1)}
+    ms = {name: 1000 * seconds for name, seconds in medians(interleaved(programs, rounds)).items()}
+    times = [
+        (name, f"{ms[f'{name}/0']:.1f}", f"{ms[f'{name}/1']:.1f}", f"{ms[f'{name}/0'] / ms[f'{name}/1']:.2f}")
+        for name in pairs
+    ]
+    sizes = checkpoints.path(1).stat().st_size / 1e6, other.stat().st_size / 1e6
+    times.append(("file, MB", f"{sizes[0]:.1f}", f"{sizes[1]:.1f}", f"{sizes[0] / sizes[1]:.2f}"))
+    shares = [(f"of a {name}", *spent(program, rounds)) for name, program in {"save": save, "load": load}.items()]
+    return table(["ms", "acaikit", "torch", "of its time"], times), table(["", *PARTS], shares)
 
 
-def share_of_training(recipe: str, folder: Path, rounds: int, steps: int) -> None:
-    """Print what the row and the checkpoint at a run's end cost, beside the training before them."""
+def spent(program: Callable[[], object], rounds: int) -> list[str]:
+    """Return which share of `program` each of `PARTS` takes."""
+    shares: dict[str, list[float]] = {part: [] for part in PARTS}
+    for _ in range(rounds):
+        with _spending() as parts:
+            start = time.perf_counter()
+            program()
+            whole = time.perf_counter() - start
+        for part, seconds in parts.items():
+            shares[part].append(seconds / whole)
+    return [f"{statistics.median(values):.0%}" for values in shares.values()]
+
+
+def share_of_training(recipe: str, folder: Path, rounds: int, steps: int) -> tuple[object, ...]:
+    """Return what the row and the checkpoint at a run's end cost, beside the training before them."""
     experiment: Experiment = build(read_recipe(recipe))
     trainer = Trainer(experiment)
     every, rows = experiment.evaluate_every, experiment.samples // experiment.evaluate_every
@@ -124,25 +144,23 @@ def share_of_training(recipe: str, folder: Path, rounds: int, steps: int) -> Non
     columns = {name: np.random.default_rng(0).normal(size=rows) for name in names}
     metrics.mkdir(parents=True)
     write_part(part_path(metrics, 0), np.arange(rows), columns, run_id="benchmark")
-    table = Metrics(metrics, "benchmark")
-    times: dict[str, list[float]] = {"step": [], "row": [], "checkpoint": []}
-    for turn in range(rounds + 1):
-        times["step"].append(_time(lambda: [trainer.step() for _ in range(steps)]) / steps)
-        times["row"].append(_time(lambda at=rows + turn: table.append(at, dict.fromkeys(names, 0.5))))
-        times["checkpoint"].append(_time(lambda: checkpoints.save(trainer.steps, trainer.state_dict())))
-    step, row, checkpoint = (statistics.median(values[1:]) for values in times.values())
-    between = step * every / experiment.batch_size
-    cost = row + checkpoint
-    print(
-        f"{recipe}: {1000 * step:.1f} ms a step, {between:.1f} s from row to row ({every:,} samples); "
-        f"row {rows:,} {1000 * row:.1f} ms, checkpoint {1000 * checkpoint:.1f} ms: {cost / (between + cost):.3%}"
+    written, at = Metrics(metrics, "benchmark"), count(rows)
+    programs: dict[str, Callable[[], object]] = {
+        "steps": lambda: [trainer.step() for _ in range(steps)],
+        "row": lambda: written.append(next(at), dict.fromkeys(names, 0.5)),
+        "checkpoint": lambda: checkpoints.save(trainer.steps, trainer.state_dict()),
+    }
+    taken = medians(interleaved(programs, rounds))
+    between = taken["steps"] / steps * every / experiment.batch_size
+    cost = taken["row"] + taken["checkpoint"]
+    return (
+        recipe,
+        f"{1000 * taken['steps'] / steps:.1f} ms",
+        f"{between:.1f} s",
+        f"{1000 * taken['row']:.1f} ms",
+        f"{1000 * taken['checkpoint']:.1f} ms",
+        f"{cost / (between + cost):.3%}",
     )
-
-
-def _time(program: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    program()
-    return time.perf_counter() - start
 
 
 @contextmanager
@@ -168,26 +186,24 @@ def _spending() -> Iterator[dict[str, float]]:
 
 
 def main() -> None:
-    """Print what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--parameters", type=int, default=50_000_000)
+    """Measure and publish."""
+    parser = arguments(__doc__, "artifacts")
+    parser.add_argument("--steps", type=int, default=10, help="of training, in a turn (default: 10)")
+    parser.add_argument("--folder", type=Path, help="a folder on the disk to be measured")
+    parser.add_argument("--parameters", type=int, default=50_000_000, help="of the large tree (default: 50000000)")
     options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {options.rounds} rounds")
-    trees = {name: lambda name=name: checkpoint_of(name) for name in SAVED}
-    trees[f"{options.parameters:,} float32 parameters"] = lambda: large(options.parameters)
+    trees = {name: partial(checkpoint_of, name) for name in SAVED}
+    trees[f"{options.parameters:,} float32 parameters"] = partial(large, options.parameters)
+    parts = []
     for name, make in trees.items():
-        print(name)
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            beside_torch(make(), Path(folder), options.rounds)
+            parts += [f"## {name}", *beside_torch(make(), Path(folder), options.rounds)]
+    rows = []
     for recipe in TRAINED:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            share_of_training(recipe, Path(folder), options.rounds, options.steps)
+            rows.append(share_of_training(recipe, Path(folder), options.rounds, options.steps))
+    header = ["recipe", "a step", "from row to row", "the row", "the checkpoint", "share of the time"]
+    publish(options, "Checkpoints and metrics", *parts, "## What that is of a run", table(header, rows))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,21 @@
 """The input pipeline: stored sets, drawn sets, and their share of a training step.
 
-    python -m benchmarks.data [--rounds 7] [--threads N] [--examples 50000] [--memory]
+    python -m benchmarks.data [--examples 50000]        # half a minute
+    python -m benchmarks.data --memory                  # also a set of SVHN's size: a minute more, 2 GB of disk
 
 - Batches per second of a prepared, memory-mapped set, beside torch's DataLoader over the same array (uint8 in memory,
   normalised per batch), without and with worker processes.
 - The lines renderer, beside a loop that draws one line at a time in Python.
 - The share of a CPU training step that goes into its batch, for the recipes whose steps are shortest.
-- With --memory: a set of SVHN's size (604,388 images, 1.9 GB on the disk of the temporary folder), how much memory it
-  takes to prepare it, and how much more it takes to train on it than on 6,400 images.
+- With --memory: a set of SVHN's size (604,388 images), how much memory it takes to prepare it, and how much more it
+  takes to train on it than on 6,400 images.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import multiprocessing
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle
@@ -29,13 +27,14 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from acaikit.config import build, read_recipe
-from acaikit.data import Dataset, Lines, Split, Stream
+from acaikit.data import Dataset, Split, Stream
 from acaikit.data.base import Shuffled, to_unit
 from acaikit.data.lines import render
 from acaikit.data.prepared import open_prepared
 from acaikit.data.writer import Writer, write_prepared
 from acaikit.engine import Trainer
 from acaikit.rng import generator
+from benchmarks.timing import Times, arguments, as_the_command_line, interleaved, medians, publish, spread, table
 
 BATCH = 64
 SVHN = 604_388
@@ -74,57 +73,42 @@ def write(file: Path, examples: int, shape: tuple[int, ...]) -> Path:
     return file
 
 
-def per_second(runs: dict[str, Callable[[], int]], rounds: int) -> dict[str, float]:
-    """Return how many things each of `runs` does a second: the median over `rounds`, in turn."""
-    for run in runs.values():
-        run()
-    seen: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            done = run()
-            seen[name].append(done / (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in seen.items()}
+def speeds(unit: str, times: Times) -> str:
+    """Return a table of how many things a second each program does, the first of them acaikit."""
+    middle = medians(times)
+    rows = [
+        (
+            name,
+            f"{1 / middle[name]:,.0f}",
+            spread([1 / t for t in times[name]], digits=0),
+            f"{middle[name] / first:.1f}",
+        )
+        for first in [middle["acaikit"]]
+        for name in times
+    ]
+    return table(["", f"{unit}/s", "half of the rounds", "acaikit is faster by"], rows)
 
 
-def report(what: str, unit: str, speeds: dict[str, float]) -> None:
-    """Print speeds, and how many times faster the first one is than each other."""
-    print(what)
-    first = next(iter(speeds.values()))
-    for name, speed in speeds.items():
-        print(f"  {name:36} {speed:12,.0f} {unit}/s   acaikit is {first / speed:.1f} times as fast")
-
-
-def stored(folder: Path, examples: int, rounds: int) -> None:
+def stored(folder: Path, examples: int, rounds: int) -> str:
     """Compare a prepared set with torch's DataLoader."""
     set_ = Generated(write(folder / "stored.h5", examples, (3, 32, 32)))
-    stream = set_.train(BATCH, generator(0, "data"))
     split = set_.splits["train"]
     assert split.labels is not None
     in_memory = TensorDataset(split.data.clone(), split.labels)
-    batches = 300
 
-    def acaikit() -> int:
-        for _ in range(batches):
-            stream.next()
-        return batches
-
-    def loader(workers: int) -> Callable[[], int]:
+    def loader(workers: int) -> Callable[[], Tensor]:
         made = DataLoader(
             in_memory, BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
         )
         endless: Iterator[list[Tensor]] = (batch for _ in cycle([0]) for batch in made)
+        return lambda: to_unit(next(endless)[0])
 
-        def run() -> int:
-            for _ in range(batches):
-                x, _y = next(endless)
-                to_unit(x)
-            return batches
-
-        return run
-
-    runs = {"acaikit": acaikit, "DataLoader": loader(0), "DataLoader, 2 worker processes": loader(2)}
-    report(f"Batches of {BATCH} from {examples:,} images of 3x32x32", "batches", per_second(runs, rounds))
+    programs: dict[str, Callable[[], object]] = {
+        "acaikit": set_.train(BATCH, generator(0, "data")).next,
+        "DataLoader": loader(0),
+        "DataLoader, 2 worker processes": loader(2),
+    }
+    return speeds("batches", interleaved(programs, rounds, repeat=300))
 
 
 def draw_one(angle: float, side: int = 32) -> np.ndarray:
@@ -149,32 +133,23 @@ def draw_one(angle: float, side: int = 32) -> np.ndarray:
     return image.T if flat else image
 
 
-def drawn(rounds: int) -> None:
+def drawn(rounds: int) -> str:
     """Compare the lines renderer with a loop."""
-    angles = 2 * math.pi * np.random.default_rng(0).random(4 * BATCH)
+    angles = 2 * math.pi * np.random.default_rng(0).random(BATCH)
     slow = np.stack([draw_one(angle) for angle in angles])
     worst = float(np.abs(render(angles)[:, 0].numpy() - slow).max())
-
-    def loop() -> int:
-        for angle in angles[:BATCH]:
-            draw_one(angle)
-        return BATCH
-
-    def acaikit() -> int:
-        for start in range(0, len(angles), BATCH):
-            render(angles[start : start + BATCH])
-        return len(angles)
-
-    report(
-        f"Lines of 32x32 (the two differ by {worst:.0e} at most)",
-        "lines",
-        per_second({"acaikit": acaikit, "a loop in Python": loop}, rounds),
+    times = interleaved(
+        {"acaikit": lambda: render(angles), "a loop in Python": lambda: [draw_one(angle) for angle in angles]},
+        rounds,
+        repeat=4,
     )
+    each = {name: [seconds / BATCH for seconds in values] for name, values in times.items()}
+    return f"{speeds('lines', each)}\n\nThe two differ by {worst:.0e} at most."
 
 
-def share(folder: Path, rounds: int) -> None:
-    """Print what part of a training step its batch takes."""
-    print("Share of the batch in a training step")
+def share(folder: Path, rounds: int) -> str:
+    """Return what part of a training step its batch takes."""
+    rows = []
     for recipe, shape in {
         "mnist_baseline_32": (1, 32, 32),
         "svhn_baseline_32": (3, 32, 32),
@@ -184,22 +159,11 @@ def share(folder: Path, rounds: int) -> None:
         experiment = build(read_recipe(recipe))
         if shape is not None:
             experiment = replace(experiment, dataset=Generated(write(folder / f"{recipe}.h5", 20_000, shape)))
-        assert isinstance(experiment.dataset, Generated | Lines)
         trainer = Trainer(experiment)
-
-        def batch(trainer: Trainer = trainer) -> int:
-            for _ in range(20):
-                trainer.stream.next()
-            return 20
-
-        def step(trainer: Trainer = trainer) -> int:
-            for _ in range(3):
-                trainer.step()
-            return 3
-
-        speed = per_second({"batch": batch, "step": step}, rounds)
-        ms = {name: 1000 / value for name, value in speed.items()}
-        print(f"  {recipe:22} {ms['batch']:7.3f} of {ms['step']:7.1f} ms: {100 * ms['batch'] / ms['step']:.2f} %")
+        times = interleaved({"batch": trainer.stream.next, "step": trainer.step}, rounds, repeat=3)
+        ms = {name: 1000 * seconds for name, seconds in medians(times).items()}
+        rows.append((recipe, f"{ms['batch']:.3f}", f"{ms['step']:.1f}", f"{100 * ms['batch'] / ms['step']:.2f} %"))
+    return table(["recipe", "its batch, ms", "its step, ms", "share"], rows)
 
 
 def _rss(field: str) -> float:
@@ -215,6 +179,7 @@ def _prepare(path: str, examples: int, answer: multiprocessing.Queue[float]) -> 
 
 
 def _train(path: str, answer: multiprocessing.Queue[float]) -> None:
+    as_the_command_line(None)
     experiment = replace(build(read_recipe("svhn_baseline_32")), dataset=Generated(Path(path)), batch_size=8)
     trainer = Trainer(experiment)
     # Many batches for their pages, and a few whole steps.
@@ -225,8 +190,8 @@ def _train(path: str, answer: multiprocessing.Queue[float]) -> None:
     answer.put(_rss("RssAnon"))
 
 
-def memory(folder: Path) -> None:
-    """Print the memory that a set of SVHN's size takes, each measured in a process of its own."""
+def memory(folder: Path) -> str:
+    """Return the memory that a set of SVHN's size takes, each measured in a process of its own."""
     context = multiprocessing.get_context("spawn")
     answer: multiprocessing.Queue[float] = context.Queue()
 
@@ -237,34 +202,31 @@ def memory(folder: Path) -> None:
         return answer.get()
 
     large, small = str(folder / "large.h5"), str(folder / "small.h5")
-    size = SVHN * 3072 / 1e6
-    print(f"A set of {SVHN:,} images, {size:,.0f} MB")
-    print(f"  to write its prepared file   {measured(_prepare, large, SVHN):8,.0f} MB")
+    prepared = measured(_prepare, large, SVHN)
     measured(_prepare, small, 6400)
     more = measured(_train, large) - measured(_train, small)
-    print(f"  to train on it, beyond what 6,400 images take {more:8,.0f} MB (private memory; the map is shared)")
+    rows = [("to write its prepared file", f"{prepared:,.0f}"), ("to train on it, beyond 6,400 images", f"{more:,.0f}")]
+    return table([f"{SVHN:,} images, {SVHN * 3072 / 1e6:,.0f} MB", "MB of private memory"], rows)
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--examples", type=int, default=50_000)
-    parser.add_argument("--memory", action="store_true")
+    """Measure and publish."""
+    parser = arguments(__doc__, "data")
+    parser.add_argument("--examples", type=int, default=50_000, help="of the stored set (default: 50000)")
+    parser.add_argument("--memory", action="store_true", help="also prepare a set of SVHN's size")
     options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {options.rounds} interleaved rounds"
-    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        stored(folder, options.examples, options.rounds)
-        drawn(options.rounds)
-        share(folder, options.rounds)
+        parts = {
+            f"Batches of {BATCH} from {options.examples:,} images of 3x32x32": stored(
+                folder, options.examples, options.rounds
+            ),
+            "Lines of 32x32": drawn(options.rounds),
+            "Share of the batch in a training step": share(folder, options.rounds),
+        }
         if options.memory:
-            memory(folder)
+            parts["A set of SVHN's size"] = memory(folder)
+    publish(options, "The input pipeline", *(f"## {title}\n\n{part}" for title, part in parts.items()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The lines score of 256 paths of 16 images, 32x32, beside the straightforward program.
 
-    python -m benchmarks.eval [--rounds 3] [--paths 256] [--threads N]
+    python -m benchmarks.eval [--paths 256]        # a minute or more, most of it scipy's
 
 The same five numbers are computed in turn, round after round, by three programs; the medians are compared, of the time
 that passes and of the time spent on CPUs, which other programs on the machine disturb less.
@@ -16,10 +16,7 @@ draws it: a little blurred and noisy, with uneven steps.
 
 from __future__ import annotations
 
-import argparse
 import math
-import statistics
-import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -32,6 +29,7 @@ from torch import Tensor
 
 from acaikit.data import Lines
 from acaikit.evaluators.factor import REFERENCES, references, score_paths
+from benchmarks.timing import arguments, clocked, medians, publish, spread, table
 
 STEPS = 16
 Matrix = NDArray[np.float64]
@@ -87,14 +85,10 @@ def by_definition(cost: Matrix, ends: Tensor) -> Scores:
 
 
 def main() -> None:
-    """Print the numbers, how far they are apart, the medians and their ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--paths", type=int, default=256)
-    parser.add_argument("--threads", type=int)
+    """Publish the numbers, how far they are apart, the medians and their ratios."""
+    parser = arguments(__doc__, "eval", rounds=3)
+    parser.add_argument("--paths", type=int, default=256, help="of 16 images (default: 256)")
     options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
     dataset = Lines(32, 32)
     images, ends = paths(dataset, options.paths)
     flat = images.flatten(0, 1).flatten(1).double().numpy()
@@ -105,37 +99,42 @@ def main() -> None:
         return score_paths(images, dataset, ends)
 
     def product() -> Scores:
-        units = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (flat, true))
-        one, other = units
+        one, other = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (flat, true))
         return by_definition(1 - one @ other.T, ends)
 
     programs: dict[str, Callable[[], Scores]] = {
         "acaikit": lambda: score_paths(images, dataset, ends),
         "acaikit, first time": first_time,
-        "straightforward": lambda: by_definition(cdist(flat, true, "cosine"), ends),
-        "one product": product,
+        "`cdist`": lambda: by_definition(cdist(flat, true, "cosine"), ends),
+        "one product in numpy": product,
     }
-    found: dict[str, Scores] = {name: {} for name in programs}
-    times: dict[str, list[float]] = {name: [] for name in programs}
-    work: dict[str, list[float]] = {name: [] for name in programs}
-    first_time()
-    for _ in range(options.rounds):
-        for name, program in programs.items():
-            start, begun = time.perf_counter(), time.process_time()
-            found[name] = program()
-            times[name].append(time.perf_counter() - start)
-            work[name].append(time.process_time() - begun)
-    wall, cpu = ({name: statistics.median(values) for name, values in by.items()} for by in (times, work))
-    print(f"{len(images)} paths of {STEPS} images of 32x32, {REFERENCES:,} references", end=", ")
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    for score, value in found["straightforward"].items():
-        apart = max(abs(scores[score] - value) for scores in found.values())
-        print(f"{score:20} {value:12.6g}   the programs differ by at most {apart:.1g}")
-    print(f"median of {options.rounds} interleaved rounds")
-    for name in programs:
-        faster, cheaper = wall[name] / wall["acaikit"], cpu[name] / cpu["acaikit"]
-        spent = f"{wall[name]:8.3f} s, {cpu[name]:8.3f} s on the CPUs"
-        print(f"{name:20} {spent}   acaikit is faster by {faster:.1f}, and by {cheaper:.1f} on the CPUs")
+    found = {name: program() for name, program in programs.items()}
+    times, works = clocked(programs, options.rounds, warm=0)
+    wall, cpu = medians(times), medians(works)
+    speeds = [
+        (
+            name,
+            f"{wall[name]:.3f}",
+            spread(times[name], digits=3),
+            f"{cpu[name]:.3f}",
+            f"{wall[name] / wall['acaikit']:.1f}",
+            f"{cpu[name] / cpu['acaikit']:.1f}",
+        )
+        for name in programs
+    ]
+    scores = [
+        (score, f"{value:.6g}", f"{max(abs(other[score] - value) for other in found.values()):.1g}")
+        for score, value in found["`cdist`"].items()
+    ]
+    publish(
+        options,
+        "The lines score",
+        f"{len(images)} paths of {STEPS} images of 32x32, {REFERENCES:,} references; {options.rounds} rounds.",
+        table(
+            ["", "seconds", "half of the rounds", "seconds on the CPUs", "acaikit is faster by", "on the CPUs"], speeds
+        ),
+        table(["score", "by definition", "the programs differ by at most"], scores),
+    )
 
 
 if __name__ == "__main__":

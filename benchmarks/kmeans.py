@@ -1,6 +1,7 @@
 """K-means from many starts: which algorithm is fastest, and what the tolerance costs and saves.
 
-    python -m benchmarks.kmeans [--columns 32 256] [--restarts 4] [--rounds 3] [--threads N]
+    python -m benchmarks.kmeans                     # MNIST in the data folder; two or three minutes
+    python -m benchmarks.kmeans --columns 32        # less than one
 
 The codes are MNIST's first 60,000 training images, whitened, of which the directions of largest variance are kept.
 Every program gets the same starts, in turn, round after round; the medians over rounds are compared. Wall-clock time
@@ -13,9 +14,6 @@ says how long one waits, the processor's time how long one would on a machine wi
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -26,6 +24,7 @@ from acaikit.data import MNIST
 from acaikit.evaluators import lloyd
 from acaikit.evaluators.codes import Codes, Floats
 from acaikit.evaluators.whitening import whiten
+from benchmarks.timing import arguments, clocked, medians, publish, spread, table
 
 CLUSTERS = 10
 ITERATIONS = 1000
@@ -57,62 +56,67 @@ def programs(x: Floats, starts: lloyd.Rows) -> dict[str, Callable[[], object]]:
     return found
 
 
-def compare(x: Floats, starts: lloyd.Rows, rounds: int) -> None:
-    """Print each program's time for a restart, and what a thousand would take."""
-    todo = programs(x, starts)
-    wall: dict[str, list[float]] = {name: [] for name in todo}
-    processor: dict[str, list[float]] = {name: [] for name in todo}
-    for _ in range(rounds):
-        for name, program in todo.items():
-            before = time.perf_counter(), time.process_time()
-            program()
-            wall[name].append((time.perf_counter() - before[0]) / len(starts))
-            processor[name].append((time.process_time() - before[1]) / len(starts))
-    for name in todo:
-        waited, worked = statistics.median(wall[name]), statistics.median(processor[name])
-        print(
-            f"  {name:14} {waited:7.2f} s a restart, {1000 * waited / 60:5.1f} min for 1,000; processor {worked:6.2f} s"
+def compare(x: Floats, starts: lloyd.Rows, rounds: int) -> str:
+    """Return each program's time for a restart, and what a thousand would take."""
+    times, works = clocked(programs(x, starts), rounds, warm=0)
+    wall, processor = medians(times), medians(works)
+    each = 1 / len(starts)
+    rows = [
+        (
+            name,
+            f"{each * wall[name]:.2f}",
+            spread(times[name], each, 2),
+            f"{each * processor[name]:.2f}",
+            f"{1000 * each * wall[name] / 60:.1f}",
         )
+        for name in times
+    ]
+    return table(["a restart", "seconds", "half of the rounds", "processor's seconds", "minutes for 1,000"], rows)
 
 
-def tolerances(x: Floats, starts: lloyd.Rows) -> None:
-    """Print what stopping earlier or later does to the iterations and to the inertia."""
-    for tolerance in (0, 1e-6, 1e-5, 1e-4, 1e-3):
-        fits = [
+def tolerances(x: Floats, starts: lloyd.Rows) -> str:
+    """Return what stopping earlier or later does to the iterations and to the inertia."""
+    fits = {
+        tolerance: [
             sklearn.cluster.KMeans(CLUSTERS, init=x[rows], n_init=1, max_iter=ITERATIONS, tol=tolerance).fit(x)
             for rows in starts
         ]
-        inertia = np.array([fit.inertia_ for fit in fits])
-        if tolerance == 0:
-            last = inertia
-        iterations = np.mean([fit.n_iter_ for fit in fits])
-        mean, best = 100 * np.mean(inertia / last - 1), 100 * (inertia.min() / last.min() - 1)
-        print(f"  tolerance {tolerance:5.0e}: {iterations:4.0f} iterations, inertia +{mean:.4f} %, best +{best:.4f} %")
+        for tolerance in (0, 1e-5, 1e-4, 1e-3)
+    }
+    inertia = {tolerance: np.array([fit.inertia_ for fit in found]) for tolerance, found in fits.items()}
+    last = inertia[0]
+    rows = [
+        (
+            f"{tolerance:g}",
+            f"{np.mean([fit.n_iter_ for fit in found]):.0f}",
+            f"{100 * np.mean(inertia[tolerance] / last - 1):+.5f} %",
+            f"{100 * (inertia[tolerance].min() / last.min() - 1):+.5f} %",
+        )
+        for tolerance, found in fits.items()
+    ]
+    return table(["tolerance", "iterations", "inertia of a restart", "inertia of the best"], rows)
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--columns", type=int, nargs="+", default=[32, 256])
-    parser.add_argument("--restarts", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int)
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    """Measure and publish."""
+    parser = arguments(__doc__, "kmeans", rounds=2)
+    parser.add_argument("--columns", type=int, nargs="+", default=[32, 256], help="of the codes (default: 32 256)")
+    parser.add_argument("--restarts", type=int, default=2, help="the same for all programs (default: 2)")
+    options = parser.parse_args()
     # The CPU's caches want less at a time than a GPU.
     lloyd.CELLS = lloyd.CELLS if torch.cuda.is_available() else 2**18
     dataset = MNIST()
     dataset.prepare()
     raw = Codes.raw(dataset, 60_000)
     whitened, _ = whiten(raw.train, raw.test)
-    for columns in arguments.columns:
+    parts = []
+    for columns in options.columns:
         x = np.ascontiguousarray(whitened[:, :columns])
         rng = np.random.default_rng(0)
-        starts = np.stack([rng.choice(len(x), CLUSTERS, replace=False) for _ in range(arguments.restarts)])
-        print(f"{len(x):,} x {columns}, {arguments.restarts} restarts, {torch.get_num_threads()} threads")
-        compare(x, starts, arguments.rounds)
-        tolerances(x, starts)
+        starts = np.stack([rng.choice(len(x), CLUSTERS, replace=False) for _ in range(options.restarts)])
+        parts += [f"## {len(x):,} x {columns}", compare(x, starts, options.rounds), tolerances(x, starts)]
+    counted = f"{CLUSTERS} clusters, {options.restarts} restarts, {options.rounds} rounds, scikit-learn"
+    publish(options, "K-means from many starts", f"{counted} {sklearn.__version__}.", *parts)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,24 @@
 """The linear probe's solver: scikit-learn's logistic regression beside torch's LBFGS over the full batch.
 
-    python -m benchmarks.probe [--threads N] [--strengths 0.1 0.01 0.001 0.0001 0.00001]
+    python -m benchmarks.probe                           # MNIST in the data folder; about three minutes
+    python -m benchmarks.probe --strengths 0.1 0.01      # less than one
 
 All minimise the same objective on the same standardised codes of MNIST's 60,000 training images, from the strongest
 regularisation to the weakest, each fit from where the last one ended. The codes are those of an untrained encoder (256
 numbers) and the pixels (1,024). MNIST is fetched where it is missing.
 
-Times are of the processor: on one thread they hold still where others use the machine.
+Each fit is made once. Times are of the processor: on one thread, the default, they hold still where others use the
+machine.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+import sklearn
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from acaikit.evaluators.codes import Codes, Floats, Labels
 from acaikit.evaluators.linear_probe import ITERATIONS, TOLERANCE, fits, standardised
 from acaikit.nets import ConvEncoder
 from acaikit.rng import initialise
+from benchmarks.timing import arguments, publish, table
 
 CLASSES = 10
 Weights = NDArray[np.float64]
@@ -80,39 +83,47 @@ def objective(w: Weights, x: Floats, y: Labels, strength: float) -> float:
     return float(F.cross_entropy(logits, torch.from_numpy(y))) + strength / 2 * float(np.square(w[:, :-1]).sum())
 
 
-def compare(name: str, codes: Codes, strengths: list[float]) -> None:
-    """Print what each solver reaches and how long it takes."""
+def compare(codes: Codes, strengths: list[float]) -> tuple[str, str]:
+    """Return each solver's time for all strengths, and what each fit reaches."""
     train, test = standardised(codes.train, codes.test)
-    print(f"{name}: {train.shape[0]:,} x {train.shape[1]:,}")
-    for solver, run in SOLVERS.items():
-        total, start = 0.0, time.process_time()
-        for strength, (w, iterations) in zip(strengths, run(train, codes.train_labels, strengths), strict=True):
-            took = time.process_time() - start
-            total += took
+    times, fitted = [], []
+    for name, solver in SOLVERS.items():
+        found, took, start = solver(train, codes.train_labels, strengths), 0.0, time.process_time()
+        for strength, (w, iterations) in zip(strengths, found, strict=True):
+            seconds = time.process_time() - start
+            took += seconds
             right = (test @ w[:, :-1].T + w[:, -1]).argmax(1) == codes.test_labels
             reached = objective(w, train, codes.train_labels, strength)
-            print(
-                f"  {solver:22} strength {strength:<8g} {iterations:4} iterations {took:7.1f} s"
-                f"   objective {reached:.6f}   test accuracy {100 * right.mean():.2f} %",
-                flush=True,
+            fitted.append(
+                (name, f"{strength:g}", iterations, f"{seconds:.1f}", f"{reached:.5f}", f"{100 * right.mean():.2f} %")
             )
             start = time.process_time()
-        print(f"  {solver:22} in all {total:38.1f} s", flush=True)
+        times.append((name, f"{took:.1f}"))
+    header = ["", "strength", "iterations", "processor's seconds", "objective", "test accuracy"]
+    return table(["all strengths", "processor's seconds"], times), table(header, fitted)
 
 
 def main() -> None:
     """Compare the solvers on codes and on pixels."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--strengths", type=float, nargs="+", default=[1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    parser = arguments(__doc__, "probe", rounds=None)
+    parser.add_argument("--strengths", type=float, nargs="+", default=[1e-1, 1e-2, 1e-3, 1e-4])
+    parser.set_defaults(threads="1")
+    options = parser.parse_args()
+    dataset = MNIST()
+    dataset.prepare()
     encoder = ConvEncoder(depth=16, scales=3, latent=16)
-    encoder.build(MNIST().shape)
+    encoder.build(dataset.shape)
     initialise(encoder, 0, "encoder")
-    with threadpool_limits(arguments.threads):
-        compare("an untrained encoder's codes", Codes.of(MNIST(), encoder, 60_000, "cpu"), arguments.strengths)
-        compare("pixels", Codes.raw(MNIST(), 60_000), arguments.strengths)
+    compared = {
+        "An untrained encoder's codes": Codes.of(dataset, encoder, 60_000, "cpu"),
+        "Pixels": Codes.raw(dataset, 60_000),
+    }
+    parts = []
+    with threadpool_limits(options.threads):
+        for name, codes in compared.items():
+            columns = f"{codes.train.shape[0]:,} x {codes.train.shape[1]:,}"
+            parts += [f"## {name}: {columns}", *compare(codes, options.strengths)]
+    publish(options, "The linear probe's solver", f"scikit-learn {sklearn.__version__}.", *parts)
 
 
 if __name__ == "__main__":
