@@ -65,5 +65,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     yield make
     registry.installed.cache_clear()
     for new in set(sys.modules) - modules:
-        if str(getattr(sys.modules[new], "__file__", "")).startswith(str(site)):
+        # A package without an __init__.py has no __file__, only a path.
+        places = [getattr(sys.modules[new], "__file__", None), *getattr(sys.modules[new], "__path__", ())]
+        if any(str(place).startswith(str(site)) for place in places):
             del sys.modules[new]
