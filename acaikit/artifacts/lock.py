@@ -9,12 +9,15 @@ import json
 import os
 import socket
 import stat
+import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
 from filelock import FileLock, SoftFileLock, Timeout
 
@@ -25,6 +28,10 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _MOST = 4096
 _PATIENCE = 0.5
 """Seconds."""
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at a lock that is waited for."""
+_FILTERING = threading.Lock()
+"""Python's filters of warnings are the whole process's, and threads may take locks at once."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,10 @@ class Held(RunError):
         self.holder = holder
 
 
+Wait: TypeAlias = Callable[[Held], None]
+"""Told at every look, about once a second, that a lock is still held; it may raise to give up."""
+
+
 class RunLock:
     """Holds a lock while a block runs; one process at a time, and one `RunLock` of a process.
 
@@ -86,10 +97,12 @@ class RunLock:
     ----------
     path : Path
         The lock's file; it and its folder are created where missing.
+    wait : callable, optional
+        Called at every look while another process holds the lock, see `Wait`; left out, that is an error.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, wait: Wait | None = None) -> None:
+        self.path, self._wait = path, wait
         self._lock = FileLock(path)
         self._owner: Holder | None = None
 
@@ -99,24 +112,41 @@ class RunLock:
         return self.path.with_name(".holder")
 
     def __enter__(self) -> RunLock:
-        """Take the lock, without waiting.
+        """Take the lock.
 
         Raises
         ------
         Held
-            Another process has it.
+            Another process has it, and it isn't waited for.
         RunError
             The file system has no such locks, or the lock's file can't be made or is none.
         """
+        while not self._acquire():
+            held = Held(self.path.parent, self._named())
+            if self._wait is None:
+                raise held
+            self._wait(held)
+            time.sleep(LOOK_AGAIN)
+        self._owner = Holder.here()
+        try:
+            with contextlib.suppress(OSError):  # a full disk is no reason not to hold the lock
+                publish(self.holder_file, json.dumps(asdict(self._owner)).encode())
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def _acquire(self) -> bool:
+        """Take the kernel's lock; say whether it was free."""
         with contextlib.suppress(OSError):  # where there is none yet
             if not stat.S_ISREG(self.path.lstat().st_mode):
                 raise RunError(f"{self.path} isn't a regular file, so it can't be locked: remove it")
         try:
-            with warnings.catch_warnings():
+            with _FILTERING, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # filelock's word about what is refused below
                 self._lock.acquire(blocking=False)
         except Timeout:
-            raise Held(self.path.parent, self._named()) from None
+            return False
         except NotImplementedError as error:
             raise self._unsupported() from error
         except OSError as error:
@@ -126,14 +156,7 @@ class RunLock:
         if isinstance(self._lock, SoftFileLock):  # what filelock turns into where there is no flock
             self._lock.release()
             raise self._unsupported()
-        self._owner = Holder.here()
-        try:
-            with contextlib.suppress(OSError):  # a full disk is no reason not to hold the lock
-                publish(self.holder_file, json.dumps(asdict(self._owner)).encode())
-        except BaseException:
-            self._lock.release()
-            raise
-        return self
+        return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

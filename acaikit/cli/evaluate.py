@@ -13,6 +13,7 @@ from acaikit.cli.completion import complete_binding, complete_evaluator
 from acaikit.cli.terminal import fail, out, print_json, say
 from acaikit.errors import UserError
 from acaikit.runs.foreign import telling_of_parts
+from acaikit.runs.stopping import Starting
 
 if TYPE_CHECKING:
     from acaikit.evaluators.base import Evaluator
@@ -97,56 +98,57 @@ def evaluate(
 
     Scores, their protocol and what they were measured from are written to RUN_DIR/eval/.
     """
-    from acaikit.config import read_bindings
-    from acaikit.runs.chosen import choose
-    from acaikit.runs.evaluation import destination
-    from acaikit.runs.opened import open_run
-    from acaikit.runs.provenance import check_data
+    with Starting():  # a cluster's SIGUSR1 is a request to save, and there is nothing to save here
+        from acaikit.config import read_bindings
+        from acaikit.runs.chosen import choose
+        from acaikit.runs.evaluation import destination
+        from acaikit.runs.opened import open_run
+        from acaikit.runs.provenance import check_data
 
-    options.apply(data_dir, threads, quiet=quiet)
-    flags = {
-        "factor": factor,
-        "probe": probe,
-        "linear_probe": linear_probe,
-        "knn_probe": knn_probe,
-        "kmeans": kmeans,
-        "reconstruction": reconstruction,
-        "interpolation": interpolate,
-        "scorecard": scorecard,
-        "realism": realism,
-        "latents": latents,
-    }
-    asked = [key for key, wanted in flags.items() if wanted] + (others or [])
-    given = read_bindings(settings or [])
-    _check_names(run_dirs, output)
-    told, failed = [], False
-    for run_dir in run_dirs:
-        try:
-            with telling_of_parts():
-                place = destination(run_dir, output)
-                run = open_run(run_dir, step, options.pick(device))
-                for note in run.notes:
-                    say(note)
-                evaluators = choose(run.experiment.evaluators, asked, protocol, given)
-                if not asked:
-                    evaluators = [evaluator for evaluator in evaluators if evaluator.fits(run.trained)]
-                check_data(run.path, run.info, run.experiment.dataset)
-        except UserError as error:
-            if len(run_dirs) == 1:
-                raise
-            fail(str(error) if str(run_dir) in str(error) else f"{run_dir}: {error}")
-            told.append({"run": str(run_dir), "faults": {"run": str(error)}})
-            failed = True
-            continue
-        if not (as_json or quiet):
-            say(f"{run_dir} at step {run.step} ({run.samples:,} of {run.budget:,} samples)", out)
-        found, faults = _measure(run, evaluators, place, shown=not (as_json or quiet))
-        failed |= bool(faults)
-        told.append({**_plain(run_dir, run, found), "faults": faults})
-    if as_json:
-        print_json({"runs": told})
-    if failed:
-        raise typer.Exit(2)
+        options.apply(data_dir, threads, quiet=quiet)
+        flags = {
+            "factor": factor,
+            "probe": probe,
+            "linear_probe": linear_probe,
+            "knn_probe": knn_probe,
+            "kmeans": kmeans,
+            "reconstruction": reconstruction,
+            "interpolation": interpolate,
+            "scorecard": scorecard,
+            "realism": realism,
+            "latents": latents,
+        }
+        asked = [key for key, wanted in flags.items() if wanted] + (others or [])
+        given = read_bindings(settings or [])
+        _check_names(run_dirs, output)
+        told, failed = [], False
+        for run_dir in run_dirs:
+            try:
+                with telling_of_parts():
+                    place = destination(run_dir, output)
+                    run = open_run(run_dir, step, options.pick(device))
+                    for note in run.notes:
+                        say(note)
+                    evaluators = choose(run.experiment.evaluators, asked, protocol, given)
+                    if not asked:
+                        evaluators = [evaluator for evaluator in evaluators if evaluator.fits(run.trained)]
+                    check_data(run.path, run.info, run.experiment.dataset)
+            except UserError as error:
+                if len(run_dirs) == 1:
+                    raise
+                fail(str(error) if str(run_dir) in str(error) else f"{run_dir}: {error}")
+                told.append({"run": str(run_dir), "faults": {"run": str(error)}})
+                failed = True
+                continue
+            if not (as_json or quiet):
+                say(f"{run_dir} at step {run.step} ({run.samples:,} of {run.budget:,} samples)", out)
+            found, faults = _measure(run, evaluators, place, shown=not (as_json or quiet))
+            failed |= bool(faults)
+            told.append({**_plain(run_dir, run, found), "faults": faults})
+        if as_json:
+            print_json({"runs": told})
+        if failed:
+            raise typer.Exit(2)
 
 
 def _check_names(run_dirs: list[Path], output: Path | None) -> None:

@@ -116,6 +116,10 @@ OnSaveErrorOption = Annotated[
     OnSaveError,
     typer.Option("--on-save-error", help="Where a checkpoint or the metrics can't be written."),
 ]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="Where another process trains the run, wait until it ends, then go on from there."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Results = Annotated[
     Path | None,

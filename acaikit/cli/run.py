@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from math import isfinite
 from pathlib import Path
 from signal import Signals
@@ -17,6 +18,7 @@ from acaikit.cli.terminal import fail, out, print_json, say
 from acaikit.runs.stopping import Interrupted, Starting, Stopper
 
 if TYPE_CHECKING:
+    from acaikit.config import Config
     from acaikit.divergence import Diverged
     from acaikit.runs.session import Session
 
@@ -51,6 +53,7 @@ def run(
     on_nan: options.OnNanOption = None,
     precision: options.PrecisionOption = None,
     on_save_error: options.OnSaveErrorOption = options.OnSaveError.go_on,
+    wait: options.Wait = False,
     quiet: options.Quiet = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and build everything, train nothing.")] = False,
     as_json: options.AsJson = False,
@@ -87,11 +90,25 @@ def run(
         limit = options.seconds(max_time)
         given = options.Given(data_dir, device, threads)
         trouble = options.trouble(on_nan, on_save_error)
-        opening = open_session(
-            path, config=config, overrides=bindings, device=chosen, say=say, warn=_warn, precision=exactly, **trouble
-        )
+
+        def opening() -> AbstractContextManager[Session]:
+            return open_session(
+                path,
+                config=config,
+                overrides=bindings,
+                device=options.pick(device, path),  # whoever was waited for may have begun the run
+                say=say,
+                warn=_warn,
+                precision=exactly,
+                **trouble,
+            )
+
         # Only once training begins does Ctrl-C ask for a stop in good order: a download is to end at once.
-        with lasting_output(), opening as session, Stopper(limit, session.save_soon) as stopper:
+        with (
+            lasting_output(),
+            _open(opening, wait, path, config) as session,
+            Stopper(limit, session.save_soon) as stopper,
+        ):
             _attend(session, stopper, starting, given, quiet, as_json)
 
 
@@ -105,6 +122,7 @@ def resume(
     on_nan: options.OnNanOption = None,
     precision: options.PrecisionOption = None,
     on_save_error: options.OnSaveErrorOption = options.OnSaveError.go_on,
+    wait: options.Wait = False,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -117,11 +135,22 @@ def resume(
         given = options.Given(data_dir, device, threads)
         trouble = options.trouble(on_nan, on_save_error)
         exactly = precision and precision.value
-        opening = open_session(
-            run_dir, device=options.pick(device, run_dir), say=say, warn=_warn, precision=exactly, **trouble
-        )
-        with lasting_output(), opening as session, Stopper(limit, session.save_soon) as stopper:
+
+        def opening() -> AbstractContextManager[Session]:
+            return open_session(
+                run_dir, device=options.pick(device, run_dir), say=say, warn=_warn, precision=exactly, **trouble
+            )
+
+        with lasting_output(), _open(opening, wait, run_dir) as session, Stopper(limit, session.save_soon) as stopper:
             _attend(session, stopper, starting, given, quiet, as_json, samples)
+
+
+def _open(
+    opening: Callable[[], AbstractContextManager[Session]], wait: bool, path: Path, config: Config | None = None
+) -> AbstractContextManager[Session]:
+    from acaikit.runs.session import in_turn
+
+    return in_turn(path, config, opening, _warn) if wait else opening()
 
 
 def _unusual(device: str, precision: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 
 from acaikit.artifacts.checkpoints import Checkpoints
-from acaikit.artifacts.lock import RunLock
+from acaikit.artifacts.lock import Held, RunLock
 from acaikit.artifacts.log import Log
 from acaikit.artifacts.publish import is_temporary, make_folder
 from acaikit.artifacts.rundir import RunDir
@@ -25,7 +25,7 @@ from acaikit.runs.provenance import began_with, check_data, describe, run_info
 from acaikit.runs.restoring import State, remove_leftovers, restore
 from acaikit.runs.training import Session, row
 
-__all__ = ["Session", "State", "check", "open_session", "row"]
+__all__ = ["Session", "State", "check", "in_turn", "open_session", "row"]
 
 
 @contextmanager
@@ -114,6 +114,57 @@ def open_session(
             if precision is not None:
                 trainer.precision = precision
             session = Session(directory, trainer, state, info, say, warn, log, stop_unsaved)
+        yield session
+
+
+@contextmanager
+def in_turn(
+    path: Path,
+    config: Config | None,
+    opening: Callable[[], AbstractContextManager[Session]],
+    say: Callable[[str], None] = print,
+) -> Iterator[Session]:
+    """Open a session once no other process holds the run.
+
+    What such a process may change is read after it has ended: `opening` is called then, and again where yet another
+    one came first.
+
+    Parameters
+    ----------
+    path : Path
+        The run directory.
+    config : Config or None
+        As `check` takes it, which looks before anybody waits.
+    opening : callable
+        Opens the session, by `open_session`.
+    say : callable
+        Takes a line about the process that is waited for, once.
+
+    Raises
+    ------
+    RunError, DataError
+        As `open_session`, but never because another process holds the run.
+    """
+    told = False
+
+    def wait(held: Held) -> None:
+        nonlocal told
+        if not told:
+            say(f"{held}; waiting for it to end")
+            told = True
+
+    lock_file = RunDir(path).lock_file
+    with ExitStack() as stack:
+        while True:
+            check(path, config)
+            if lock_file.exists():
+                with RunLock(lock_file, wait):
+                    pass
+            try:
+                session = stack.enter_context(opening())
+                break
+            except Held:
+                continue
         yield session
 
 

@@ -65,7 +65,7 @@ def handling(handlers: Mapping[int, Handler]) -> Iterator[None]:
 
 
 class Starting:
-    """What reaches a run before it trains: a request to save is remembered, and Ctrl-C ends it at once.
+    """What reaches a command that doesn't train (yet): a request to save is remembered, and Ctrl-C ends it at once.
 
     That holds where Ctrl-C was ignored as well, as a script's shell has it for what it starts with &: one that is sent
     on purpose counts, and does so from the beginning.

@@ -7,6 +7,8 @@ import re
 import socket
 import subprocess
 import sys
+import threading
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -218,3 +220,76 @@ def test_an_interrupt_leaves_nothing_locked(file: Path, monkeypatch: pytest.Monk
     monkeypatch.undo()
     with RunLock(file):
         pass
+
+
+def test_a_lock_that_is_held_is_waited_for(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[object] = []
+    monkeypatch.setattr(module.time, "sleep", waits.append)
+    other = RunLock(file).__enter__()
+
+    def wait(held: Held) -> None:
+        waits.append(held.holder.pid)
+        if len(waits) == 5:
+            other.__exit__(None, None, None)
+
+    with RunLock(file, wait):
+        assert RunLock(file).holder().pid == os.getpid()
+        with pytest.raises(Held), RunLock(file):
+            pass
+    assert waits == [os.getpid(), module.LOOK_AGAIN] * 3
+    waits.clear()
+    with RunLock(file, wait):
+        assert waits == []
+
+
+def test_who_waits_may_give_up(file: Path) -> None:
+    def give_up(held: Held) -> None:
+        raise InterruptedError(str(held))
+
+    with RunLock(file) as lock:
+        with (
+            pytest.raises(InterruptedError, match=f"is being trained by process {os.getpid()}"),
+            RunLock(file, give_up),
+        ):
+            pass
+        assert lock.holder().pid == os.getpid()
+    with RunLock(file):
+        pass
+
+
+def test_what_is_no_lock_is_not_waited_for(file: Path) -> None:
+    file.mkdir()
+    with pytest.raises(RunError, match="isn't a regular file"), RunLock(file, wait=pytest.fail):
+        pass
+
+
+def test_threads_that_take_locks_leave_the_filters_of_warnings_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire, before = filelock.FileLock.acquire, list(warnings.filters)
+    begun, joined, left = threading.Event(), threading.Event(), threading.Event()
+
+    def first(lock: filelock.FileLock, **how: object) -> object:
+        monkeypatch.setattr(filelock.FileLock, "acquire", second)
+        begun.set()
+        joined.wait(0.1)  # nobody joins where one waits for the other
+        return acquire(lock, **how)
+
+    def second(lock: filelock.FileLock, **how: object) -> object:
+        joined.set()
+        left.wait(10)  # what was found changed would be put back last
+        return acquire(lock, **how)
+
+    def take(name: str, done: threading.Event) -> None:
+        with RunLock(tmp_path / name / ".lock"):
+            done.set()
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", first)
+    one = threading.Thread(target=take, args=["one", left])
+    other = threading.Thread(target=take, args=["other", threading.Event()])
+    one.start()
+    begun.wait(10)
+    other.start()
+    for thread in (one, other):
+        thread.join()
+    assert warnings.filters == before

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 import acaikit as package
 from acaikit.artifacts.evaluations import read_evaluations
+from acaikit.cli import options
+from acaikit.runs import evaluation
 
 OWN = {"factor", "probe", "reconstruction"}
 
@@ -150,3 +154,25 @@ def test_a_run_without_a_checkpoint(acaikit, finished) -> None:
     for file in (finished / "checkpoints").iterdir():
         file.unlink()
     assert "no checkpoint" in acaikit("eval", finished, code=2).err
+
+
+@pytest.mark.parametrize("at", [(options, "apply"), (evaluation, "measure")], ids=["the beginning", "measuring"])
+def test_a_request_to_save_harms_nothing(acaikit, finished, monkeypatch, at: tuple[object, str]) -> None:
+    """As a cluster sends it before its limit of time."""
+    real = getattr(*at)
+
+    def asked(*arguments: object, **more: object) -> object:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return real(*arguments, **more)
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt  # the usual end would be that of all tests
+
+    monkeypatch.setattr(*at, asked)
+    before = signal.signal(signal.SIGUSR1, end)
+    try:
+        found = told(acaikit("eval", finished, "--reconstruction", "--json"))
+        assert signal.getsignal(signal.SIGUSR1) is end
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert set(found["scores"]) == {"reconstruction"}

@@ -6,13 +6,16 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 import acaikit as package
+from acaikit.artifacts import lock
 from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.lock import RunLock
 from acaikit.cli import options
 from acaikit.engine import Trainer
 from acaikit.report import pictures
@@ -227,6 +230,100 @@ def test_a_signal_saves_and_training_goes_on(acaikit, tiny, monkeypatch) -> None
     ran = acaikit("run", "quickstart", *tiny, "--dir", "r")
     assert "saved on request at step 3, 192 of 256 samples\n" in ran.err
     assert "256/256" in ran.out
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunLock]:
+    """Hold the lock of r while ``--wait`` looks at it three times, and call what is given then."""
+
+    def hold(then: Callable[[], object] = lambda: None) -> RunLock:
+        def sleep(seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 3:
+                held.__exit__(None, None, None)
+                then()
+
+        looks: list[float] = []
+        monkeypatch.setattr(lock.time, "sleep", sleep)
+        held = RunLock(Path("r/.lock"))
+        return held.__enter__()
+
+    return hold
+
+
+WAITED = r"r is being trained by process \d+ on .+ since .+; waiting for it to end\n"
+
+
+def test_a_run_that_another_process_holds_is_waited_for(acaikit, tiny, finished, waiting) -> None:
+    command = "run", "quickstart", *tiny, "--dir", "r"
+    waiting()
+    ran = acaikit(*command, "--wait", "--max-time", "0s", "--json")
+    assert re.fullmatch(WAITED, ran.err)
+    assert (json.loads(ran.out)["samples"], json.loads(ran.out)["resume"]) == (0, "acaikit resume r")
+    waiting()
+    ran = acaikit("resume", "r", "--wait")
+    assert re.fullmatch(WAITED, ran.err)
+    assert "continuing r from 0 samples" in ran.out
+    assert "being trained" not in Path("r/log.txt").read_text()
+    assert the_same(Path("r"), finished)
+    waiting()
+    assert acaikit(*command, "--wait", "--quiet") == (0, "", "")
+    assert "r is finished (256 samples)" in acaikit(*command, "--wait").out
+
+
+def test_without_waiting_who_holds_a_run_is_an_error(acaikit, tiny, waiting) -> None:
+    with waiting():
+        for command in (["run", "quickstart", *tiny, "--dir"], ["run", "quickstart", *tiny, "--quiet", "--dir"]):
+            assert re.fullmatch(r"error: r is being trained by process .+\)\n", acaikit(*command, "r", code=2).err)
+
+
+def test_what_was_begun_meanwhile_decides(acaikit, tiny, waiting, monkeypatch) -> None:
+    begun = ["run", "quickstart", *tiny, "--set", "ACAI.weight=1.0", "--dir", "r", "--max-time", "0s", "--quiet"]
+
+    def begin() -> None:
+        monkeypatch.setattr(sys, "argv", ["acaikit", *begun])
+        with pytest.raises(SystemExit, match="0"):
+            package.cli.main()
+
+    waiting(begin)
+    ran = acaikit("run", "quickstart", *tiny, "--dir", "r", "--wait", code=2)
+    assert "error: r holds another experiment" in ran.err
+
+
+def test_the_device_is_chosen_after_the_waiting(acaikit, tiny, waiting, monkeypatch) -> None:
+    """It is that of the run, which may have been begun meanwhile."""
+    held, pick = [], options.pick
+
+    def picked(*arguments: object) -> str:
+        held.append(RunLock(Path("r/.lock")).holder() is not None)
+        return pick(*arguments)
+
+    monkeypatch.setattr(options, "pick", picked)
+    for command in (["run", "quickstart", *tiny, "--max-time", "0s", "--dir"], ["resume"]):
+        waiting()
+        acaikit(*command, "r", "--wait")
+        assert held[-1] is False
+
+
+def test_another_experiment_is_not_waited_for(acaikit, tiny, finished) -> None:
+    with RunLock(finished / ".lock"):
+        ran = acaikit("run", "quickstart", *tiny, "--seed", 1, "--dir", finished, "--wait", code=2)
+    assert ran.err.startswith("error: finished holds another experiment")
+
+
+def test_a_signal_ends_the_waiting_at_once(acaikit, tiny, finished, monkeypatch) -> None:
+    def interrupted(seconds: float) -> None:
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = {file: file.stat().st_mtime_ns for file in finished.rglob("*")}
+    monkeypatch.setattr(lock.time, "sleep", interrupted)
+    with RunLock(finished / ".lock") as held:
+        for command in (["run", "quickstart", *tiny, "--dir"], ["resume"]):
+            ran = acaikit(*command, finished, "--wait", code=130)
+            assert re.fullmatch(r"finished is being trained .+; waiting for it to end\ninterrupted\n", ran.err)
+        assert held.holder().pid == os.getpid()
+    assert {file: file.stat().st_mtime_ns for file in finished.rglob("*")} == before
 
 
 @pytest.fixture

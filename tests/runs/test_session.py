@@ -4,8 +4,10 @@ import errno
 import os
 import re
 import shutil
+import socket
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +17,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from acaikit.artifacts import metrics
+from acaikit.artifacts import lock, metrics
 from acaikit.artifacts.checkpoints import Checkpoints
-from acaikit.artifacts.lock import RunLock
+from acaikit.artifacts.lock import Held, RunLock
 from acaikit.artifacts.metrics import read_metrics
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import Config
@@ -28,7 +30,7 @@ from acaikit.runs import evaluation, saving, training
 from acaikit.runs import session as opening
 from acaikit.runs.opened import open_run
 from acaikit.runs.provenance import check_data
-from acaikit.runs.session import Session, State, check, open_session
+from acaikit.runs.session import Session, State, check, in_turn, open_session
 
 Recipe = Callable[..., Config]
 Train = Callable[..., Session]
@@ -630,6 +632,52 @@ def test_a_run_that_another_process_began_meanwhile_is_looked_at_again(
     prepare.append(lambda: [path.rename(tmp_path / "away"), other.rename(path)])
     with pytest.raises(RunError, match="another experiment"):  # the config was that of the run that was there before
         train(path)
+
+
+def test_who_waits_his_turn_finds_what_was_done_meanwhile(
+    tmp_path: Path, recipe: Recipe, train: Train, bits: Bits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice: another process comes first where the lock is free for a moment."""
+    path, config, others, told = tmp_path / "run", recipe(*CHEAP), ExitStack(), []
+    looks = iter(range(9))
+
+    def sleep(seconds: float) -> None:
+        if next(looks) in (1, 3):
+            others.close()
+
+    def opened() -> AbstractContextManager[Session]:
+        if not path.joinpath("run.h5").exists():
+            other = others.enter_context(open_session(path, config=config))
+            other.train([], lambda: other.trainer.steps == 2)
+        return open_session(path, config=config, say=pytest.fail)
+
+    monkeypatch.setattr(lock.time, "sleep", sleep)
+    others.enter_context(RunLock(RunDir(path).lock_file))
+    with in_turn(path, config, opened, told.append) as session:
+        assert (session.state, session.trainer.steps) == (State.UNFINISHED, 2)
+        session.train([], lambda: False)
+    assert [line.split(" (")[0] for line in told] == [
+        f"{path} is being trained by process {os.getpid()} on {socket.gethostname()}"
+    ]
+    assert told[0].endswith("; waiting for it to end") and next(looks) == 4
+    train(tmp_path / "straight", config)
+    assert bits(path) == bits(tmp_path / "straight")
+    with in_turn(path, None, lambda: open_session(path), pytest.fail) as session:
+        assert session.state is State.FINISHED
+
+
+def test_what_fails_in_ones_turn_is_not_tried_again(tmp_path: Path, recipe: Recipe, train: Train) -> None:
+    path = tmp_path / "run"
+    with pytest.raises(RunError, match="holds no run"), in_turn(path, None, lambda: open_session(path)):
+        pass
+    with pytest.raises(ZeroDivisionError), in_turn(path, recipe(*CHEAP), lambda: 1 / 0):  # the data can't be had
+        pass
+    assert not path.exists()
+    train(path, recipe(*CHEAP), steps=1)
+    with pytest.raises(Held), in_turn(path, None, lambda: open_session(path)):
+        raise Held(path, None)
+    with RunLock(RunDir(path).lock_file), pytest.raises(RunError, match="another experiment"):
+        in_turn(path, recipe(*CHEAP, "Experiment.seed = 2"), pytest.fail, pytest.fail).__enter__()
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "metrics", "eval", "figures", "quarantine"])
