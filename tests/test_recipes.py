@@ -21,12 +21,14 @@ from acaikit.engine import Trainer
 from acaikit.errors import ConfigError, UserError
 from acaikit.experiment import Experiment
 from acaikit.nets import count_parameters
-from acaikit.recipes import Recipe, broken, locate, named, recipe_root, recipes, shipped
+from acaikit.recipes import STUDY, Recipe, broken, locate, locate_study, named, recipe_root, recipes, shipped
+from acaikit.study import Study
 from acaikit.types import Shape
 
 GIN = Path(__file__).parents[1] / "gin"
 NAMES = sorted(file.stem for file in GIN.glob("*.gin"))
 OF_ONES_OWN = [name for name in NAMES if name.startswith(("images_", "arrays_"))]
+STUDIES = sorted(file.stem for file in (GIN / "studies").glob("*.gin"))
 COMPLETE = [name for name in NAMES if name not in OF_ONES_OWN]
 
 
@@ -223,7 +225,8 @@ def test_resolved_says_the_same_without_any_other_file(name: str) -> None:
 
 def test_the_table_of_recipes_is_whole() -> None:
     """Every recipe has one row in gin/README.md, and every row has recipes."""
-    rows = [line for line in (GIN / "README.md").read_text().splitlines() if line.startswith("| `")]
+    recipes_alone = (GIN / "README.md").read_text().partition("## Studies")[0]
+    rows = [line for line in recipes_alone.splitlines() if line.startswith("| `")]
     told = [pattern for row in rows for pattern in re.findall(r"`(\w+)`", row.split("|")[1])]
     patterns = {row: re.compile(row.replace("MODEL", f"({'|'.join(MODELS)})")) for row in told}
     meant = {name: [row for row, pattern in patterns.items() if pattern.fullmatch(name)] for name in NAMES}
@@ -392,3 +395,76 @@ def test_a_plugins_recipe_means_its_own_parts(install: Callable[..., Path]) -> N
         assert f"@acai_{name}.regularizers.Shared()" in config.resolved
         (explained,) = explain(config, "Experiment.regularizers")
         assert explained.value == f"[@acai_{name}.regularizers.Shared()]"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_shipped_study_is_found_and_says_what_it_is(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = GIN / "studies" / f"{name}.gin"
+    for said in (name, f"{name}.gin", f"gin/studies/{name}", f"acaikit.{name}"):
+        assert locate_study(said).samefile(file)
+    assert isinstance(build(read_recipe(name, root="Study"), "Study"), Study)
+    assert named(STUDY)[name].description
+
+
+def test_studies_are_no_recipes() -> None:
+    assert shipped(STUDY) == STUDIES == ["quick", "table1", "table2", "table3"]
+    assert not {*STUDIES} & {*NAMES}
+
+
+def test_the_table_of_studies_is_whole() -> None:
+    """Every study has one row in gin/README.md, with the number of its runs."""
+    text = (GIN / "README.md").read_text().partition("## Studies")[2]
+    rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| `")]
+    told = {row[0].strip(" `"): int(row[2]) for row in rows}
+    studies = {name: build(read_recipe(name, root="Study"), "Study") for name in STUDIES}
+    assert told == {name: len(study.recipes) * len(study.seeds) for name, study in studies.items()}
+
+
+@pytest.mark.parametrize(
+    "name", ["table1", "table1.gin", "gin/studies/table1", "acaikit.table1", str(GIN / "studies/table1.gin")]
+)
+def test_a_study_for_a_recipe(name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_recipe(name, ["ACAI.weight = 1.0"])
+    assert str(caught.value) == f"{name} is a study, not a recipe: acaikit sweep {name}"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "gin/quickstart.gin", str(GIN / "quickstart.gin")])
+def test_a_recipe_for_a_study(name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_recipe(name, ["Study.seeds = [1]"], root="Study")
+    assert str(caught.value) == f"{name} is a recipe, not a study: acaikit run {name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tabel1", "there is no file and no study 'tabel1': did you mean table1"),
+        ("", "known: quick, table1, table2, table3"),
+        (".", "'.' is a folder, not a study, and no study was swept there"),
+        ("elsewhere/table1", "a study by name has no folder in it"),
+        ("studies/table1", "a study by name has no folder in it"),
+        ("x" * 5000, "known: "),
+        ("a\0b", "known: "),
+    ],
+)
+def test_a_study_that_is_not_there(name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        locate_study(name)
+    assert said in str(caught.value)
+
+
+def test_plugins_may_bring_studies(install: Callable[..., Path]) -> None:
+    text = "# Mine.\nStudy.recipes = ['quickstart']\n"
+    site = install(
+        "acai-one", "1.0", {"recipes": {"one": "one"}}, {"one/studies/mine.gin": text, "one/studies/quick.gin": text}
+    )
+    assert locate_study("mine") == locate_study("acai_one.mine") == site / "one/studies/mine.gin"
+    assert locate_study("quick") == recipe_root() / "studies" / "quick.gin"
+    assert set(named(STUDY)) == {*STUDIES, "mine", "acai_one.quick"}
+    assert set(named()) == set(NAMES)
+    assert broken() == {}  # studies alone will do

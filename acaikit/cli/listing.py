@@ -18,7 +18,8 @@ from acaikit.cli import options
 from acaikit.cli.completion import complete_kind
 from acaikit.cli.terminal import out, print_json, say
 from acaikit.errors import UserError
-from acaikit.registry import KINDS, ONLY, RECIPES, Part, parts, shortest_name, unknown
+from acaikit.recipes import NAMED, RECIPE, Kind
+from acaikit.registry import KINDS, ONLY, Part, parts, shortest_name, unknown
 
 WIDEST = 10_000
 """Columns of a table that no terminal bounds, at most."""
@@ -34,7 +35,7 @@ def list_parts(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help=f"One of {', '.join(KINDS)}; or recipes.",
+            help=f"One of {', '.join(KINDS)}; recipes or studies.",
             autocompletion=complete_kind,
             show_default="all kinds of parts",
         ),
@@ -44,19 +45,21 @@ def list_parts(
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """List what is installed: each part, its parameters with defaults, its distribution and file; or the recipes.
+    """List what is installed: each part, its parameters with defaults, its distribution and file; recipes; or studies.
 
     A part that acaikit or another plugin has too is listed under the name that reaches it. What can't be imported is
     BROKEN, and harms no command that doesn't name it. ACAIKIT_PLUGINS=acaikit-one,acaikit-two restricts which plugins
     count; set and empty, none does.
     """
-    known = (*KINDS, RECIPES)
-    chosen = kind if kind is None or kind in known else f"{kind}s"
+    gin = {of.plural: of for of in NAMED}
+    plurals = {of.name: of.plural for of in NAMED} | {name.removesuffix("s"): name for name in KINDS}
+    chosen = plurals.get(kind, kind) if kind is not None else None
+    known = (*KINDS, *gin)
     if chosen is not None and chosen not in known:
-        raise UserError(unknown("no kind of part is called", str(kind), known))
+        raise UserError(unknown("no kind of part is called", chosen, known))
     notes = _notes()
-    if chosen == RECIPES:
-        _list_recipes(notes, as_json)
+    if chosen in gin:
+        _list_named(gin[chosen], notes, as_json)
         return
     entries = catalogue(part for part in parts() if part.kind in KINDS and chosen in (None, part.kind))
     if as_json:
@@ -157,8 +160,8 @@ def _plain(entry: Entry, verbose: bool) -> dict[str, object]:
     return told
 
 
-def _list_recipes(notes: list[str], as_json: bool) -> None:
-    named, broken = recipes.named(), recipes.broken()
+def _list_named(kind: Kind, notes: list[str], as_json: bool) -> None:
+    named, broken = recipes.named(kind), recipes.broken() if kind is RECIPE else {}
     if as_json:
         found = [
             {"name": name, "distribution": r.distribution, "file": str(r.file), "description": r.description}
@@ -168,9 +171,9 @@ def _list_recipes(notes: list[str], as_json: bool) -> None:
             {"package": p.entry_point.value, "distribution": p.distribution, "version": p.version, "broken": reason}
             for p, reason in broken.items()
         ]
-        print_json({"recipes": found, "broken": packages, "notes": notes})
+        print_json({kind.plural: found, "broken": packages, "notes": notes})
         return
-    table = _begin("recipes", "name", "what it is", "from")
+    table = _begin(kind.plural, "name", "what it is", "from")
     for name, recipe in named.items():
         table.add_row(
             Text(name), Text(recipe.description), Text("\n".join([recipe.distribution, *_short(recipe.file)]))

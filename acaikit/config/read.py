@@ -8,10 +8,11 @@ from acaikit.config.build import Builder
 from acaikit.config.faults import report
 from acaikit.config.reader import Reader
 from acaikit.config.resolve import Config
-from acaikit.recipes import locate
+from acaikit.recipes import NAMED, Kind, locate, of_another_kind
+from acaikit.registry import find
 
 
-def read_recipe(recipe: str, overrides: Sequence[str] = ()) -> Config:
+def read_recipe(recipe: str, overrides: Sequence[str] = (), root: str = "Experiment") -> Config:
     """Read a recipe, everything it includes, and bindings that stand above it.
 
     Parameters
@@ -20,23 +21,36 @@ def read_recipe(recipe: str, overrides: Sequence[str] = ()) -> Config:
         A file, or a recipe's name.
     overrides : sequence of str
         Bindings such as ``"ACAI.weight = 1.0"``, as ``--set`` takes them.
+    root : str
+        The part that the recipe describes.
 
     Raises
     ------
     ConfigError
         With every fault found, each with its file and line; where one is found in reading, those too that `build`
         finds.
+    UserError
+        If there is no such recipe, or it describes another part: a study is no recipe.
     """
+    kind = next(kind for kind in NAMED if kind.root == root)
     reader = Reader()
-    reader.file(locate(recipe))
+    reader.file(locate(recipe, kind))
+    described = {name for _, name, _ in reader.bindings}
+    for other in NAMED:
+        if _part(other) in described and _part(kind) not in described:
+            raise of_another_kind(recipe, other, kind)
     for text in overrides:
         reader.override(text)
     config = reader.settle()
     if reader.faults:
         builder = Builder(config, reader.gaps)
-        builder.build("Experiment")
+        builder.build(root)
         raise report([*reader.faults, *builder.faults], config.sources)
     return config
+
+
+def _part(kind: Kind) -> str:
+    return find(kind.root).full_name
 
 
 def read_bindings(texts: Sequence[str]) -> Config:
@@ -58,8 +72,8 @@ def read_bindings(texts: Sequence[str]) -> Config:
     return config
 
 
-def read_resolved(text: str, file: str = "resolved") -> Config:
-    """Read what `Config.resolved` returned; includes are refused.
+def read_resolved(text: str, file: str = "resolved", overrides: Sequence[str] = ()) -> Config:
+    """Read what `Config.resolved` returned, and bindings that stand above it; includes are refused.
 
     Raises
     ------
@@ -68,6 +82,8 @@ def read_resolved(text: str, file: str = "resolved") -> Config:
     """
     reader = Reader()
     reader.text(text, file, folder=None)
+    for override in overrides:
+        reader.override(override)
     config = reader.settle()
     if reader.faults:
         raise report(reader.faults, config.sources)

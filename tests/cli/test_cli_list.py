@@ -98,7 +98,7 @@ def test_what_is_left_out_not_there_or_unreadable_is_noted(
         "ACAIKIT_PLUGINS leaves out acai-one 1.0",
         "ACAIKIT_PLUGINS names what brings no parts here: acai-oen (did you mean acai-one?), xyz",
     ]
-    for kind in ("paths", "recipes"):
+    for kind in ("paths", "recipes", "studies"):
         unread, *others = acaikit("list", kind).err.splitlines()
         assert unread.startswith(f"note: {site}/acai_odd-1.0.dist-info can't be read")
         assert others == [f"note: {note}" for note in notes]
@@ -145,3 +145,12 @@ def test_a_pipe_has_each_recipe_on_one_line(acaikit, monkeypatch: pytest.MonkeyP
     lines = acaikit("list", "recipes").out.splitlines()
     for recipe in told:
         assert any(f" {recipe['name']} " in line and recipe["description"] in line for line in lines)
+
+
+def test_studies(acaikit) -> None:
+    told = json.loads(acaikit("list", "studies", "--json").out)
+    assert [study["name"] for study in told["studies"]] == ["quick", "table1", "table2", "table3"]
+    assert told["broken"] == told["notes"] == []
+    out = acaikit("list", "study").out
+    assert all(study["name"] in out and study["description"] in out for study in told["studies"])
+    assert "Study" not in {part["name"] for part in json.loads(acaikit("list", "--json").out)["parts"]}
