@@ -50,7 +50,8 @@ def compare(
     bootstrap of the mean paired difference, 10,000 resamples. What is not finished is left out.
     """
     from acaikit.runs.compared import compare as compared
-    from acaikit.runs.groups import expand, group, read_runs
+    from acaikit.runs.groups import group, read_runs
+    from acaikit.studies.expand import expand
 
     notes: list[str] = []
     one, two = (group(read_runs(expand(text), notes.append, results)) for text in (a, b))

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from acaikit.catalogue import describe
 from acaikit.errors import UserError
-from acaikit.recipes import named
-from acaikit.registry import KINDS, OURS, RECIPES, Part, find, parts, shortest_name
+from acaikit.recipes import NAMED, RECIPE, STUDY, Kind, named
+from acaikit.registry import KINDS, OURS, Part, find, parts, shortest_name
 
 RUN_FILE = "run.h5"  # `RunDir.run_file`, whose module imports h5py
+PLAN_FILE = "study.json"  # `StudyDir.plan_file`
 
 
 def complete_kind(incomplete: str) -> list[str]:
-    """Return the kinds of parts, and "recipes"."""
-    return _beginning(incomplete, (*KINDS, RECIPES))
+    """Return the kinds of parts, "recipes" and "studies"."""
+    return _beginning(incomplete, (*KINDS, *(kind.plural for kind in NAMED)))
 
 
 def complete_part(incomplete: str) -> list[str]:
@@ -51,7 +52,12 @@ def complete_binding(incomplete: str) -> list[str]:
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Return the recipes that have a name, and .gin files."""
-    return [*_beginning(incomplete, named()), *_files(incomplete, lambda file: file.suffix == ".gin")]
+    return _named(incomplete, RECIPE)
+
+
+def complete_study(incomplete: str) -> list[str]:
+    """Return the studies that have a name, and .gin files."""
+    return _named(incomplete, STUDY)
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -59,10 +65,24 @@ def complete_run(incomplete: str) -> list[str]:
     return _files(incomplete, _is_run)
 
 
+def complete_study_dir(incomplete: str) -> list[str]:
+    """Return studies' folders, and folders that may hold some."""
+    return _files(incomplete, _is_study)
+
+
+def complete_run_or_study_dir(incomplete: str) -> list[str]:
+    """Return run directories, studies' folders, and folders that may hold some; inside a study's, its runs."""
+    return _files(incomplete, lambda file: _is_run(file) or _is_study(file))
+
+
 def complete_recipe_or_run(incomplete: str) -> list[str]:
     """Return recipes, .gin files and run directories."""
     files = _files(incomplete, lambda file: file.suffix == ".gin" or _is_run(file))
     return [*_beginning(incomplete, named()), *files]
+
+
+def _named(incomplete: str, kind: Kind) -> list[str]:
+    return [*_beginning(incomplete, named(kind)), *_files(incomplete, lambda file: file.suffix == ".gin")]
 
 
 def _beginning(incomplete: str, known: Iterable[str]) -> list[str]:
@@ -106,3 +126,7 @@ def _files(incomplete: str, wanted: Callable[[Path], bool]) -> list[str]:
 
 def _is_run(path: Path) -> bool:
     return (path / RUN_FILE).is_file()
+
+
+def _is_study(path: Path) -> bool:
+    return (path / PLAN_FILE).is_file()

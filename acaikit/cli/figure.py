@@ -89,6 +89,7 @@ def figure(
     from acaikit.report.output import check
     from acaikit.runs.figures import KINDS
     from acaikit.runs.opened import open_run
+    from acaikit.studies.expand import expand
 
     asked: dict[str, Any] = {
         "pair": pair,
@@ -107,7 +108,7 @@ def figure(
             kinds = [other for other, function in KINDS.items() if name in signature(function).parameters]
             raise UserError(f"--{name} goes with {' and '.join(kinds)}, not with {kind}")
     check(file)
-    runs = [open_run(run_dir, step, options.pick(device)) for run_dir in run_dirs]
+    runs = [open_run(run_dir, step, options.pick(device)) for named in run_dirs for run_dir in expand(str(named))]
     for run in runs:
         for note in run.notes:
             say(note)

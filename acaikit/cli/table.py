@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from acaikit.cli import options
-from acaikit.cli.completion import complete_run
+from acaikit.cli.completion import complete_run_or_study_dir
 from acaikit.cli.terminal import out, print_json, say
+from acaikit.errors import RunError
+
+if TYPE_CHECKING:
+    from acaikit.report.measured import RunResults
 
 
 class Format(StrEnum):
@@ -31,9 +36,9 @@ def table(
     run_dirs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN_DIR",
-            help="Run directories; also a quoted glob, or the prefix of several seeds.",
-            autocompletion=complete_run,
+            metavar="RUN_DIR|STUDY_DIR",
+            help="Run directories; also a quoted glob, the prefix of several seeds, or a study's folder.",
+            autocompletion=complete_run_or_study_dir,
             show_default=False,
         ),
     ],
@@ -56,15 +61,18 @@ def table(
     its device computes in by itself is of another. A run's score is the median of its last 20
     values in training; under another protocol, or where it was not measured in training, it is what acaikit eval found
     at the newest checkpoint. Values under different protocols have columns of their own and are never averaged. A run
-    that is not finished has a row of its own and is left out of the means.
+    that is not finished has a row of its own and is left out of the means; those of a study's folder are only counted.
+    What all experiments have in common stands below the table.
     """
     from acaikit.report.machine import as_csv, as_json
     from acaikit.report.results import tabulate
     from acaikit.report.sheet import lay_out
-    from acaikit.runs.groups import expand, group, read_runs
+    from acaikit.runs.groups import group, read_runs
+    from acaikit.studies.expand import expand
 
     notes: list[str] = []
     runs = read_runs([path for text in run_dirs for path in expand(text)], notes.append, results)
+    runs = _without_waiting(runs, run_dirs, notes)
     groups = group(runs)
     found = tabulate(groups, scores or [], paper)
     for run in runs:
@@ -78,7 +86,7 @@ def table(
     sheet = lay_out(found)
     match form:
         case Format.rich:
-            for piece in sheet.rich():
+            for piece in sheet.rich(out.width):
                 out.print(piece)
             for line in sheet.below():
                 say(line, out)
@@ -90,3 +98,22 @@ def table(
             print(as_csv(found), end="")
         case Format.json:
             print_json(as_json(found, notes))
+
+
+def _without_waiting(runs: Sequence[RunResults], run_dirs: Sequence[str], notes: list[str]) -> list[RunResults]:
+    """Return the runs without those of studies that are not finished; note how many there are to come."""
+    from acaikit.studies.expand import study
+
+    waiting = set()
+    for text in run_dirs:
+        directory = study(text)
+        if directory is not None:
+            planned = {directory.run(run.name) for run in directory.read().runs}
+            to_come = planned - {run.path for run in runs if run.finished}
+            if to_come:
+                notes.append(f"{len(to_come)} of {len(planned)} runs of {text} are not finished: acaikit status {text}")
+            waiting |= to_come
+    found = [run for run in runs if run.path not in waiting]
+    if not found:
+        raise RunError("; ".join(notes))
+    return found

@@ -76,6 +76,7 @@ def as_json(results: Results, notes: Sequence[str]) -> dict[str, Any]:
             }
             for i, group in enumerate(results.groups)
         ],
+        "shared": results.shared,
         "protocols": {sha: dict(protocol) for sha, protocol in results.protocols.items()},
         "missing": [
             {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from acaikit.artifacts.evaluations import protocol_hash
 from acaikit.config import Config
+from acaikit.config.resolve import write
 from acaikit.errors import RunError
 
 MEASURED_ON = ("data",)
@@ -108,20 +109,36 @@ class Group:
 
     Attributes
     ----------
-    name : str
-        A shipped recipe's, with the bindings that differ from it; or that of the user's own recipe.
+    stem : str
+        A shipped recipe's name, or that of the user's own recipe.
     recipe : str or None
         The shipped recipe.
     differences : list of str
         ``binding: the recipe's value -> the experiment's``.
     runs : list of RunResults
         By seed; of one that is not finished, itself alone.
+    changes : dict of str to str
+        The bindings that differ from the shipped recipe, or were given above the user's own: each parameter's value.
+    tag : str
+        What the name ends with, where all that tells it from another's too little.
     """
 
-    name: str
+    stem: str
     recipe: str | None
     differences: Sequence[str]
     runs: Sequence[RunResults]
+    changes: Mapping[str, str] = field(default_factory=dict)
+    tag: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the experiment is called: by its recipe, and in what it differs from that."""
+        return self.called()
+
+    def called(self, aside: Container[str] = ()) -> str:
+        """Return the name without the parameters in `aside`."""
+        changed = [setting(label, value) for label, value in self.changes.items() if label not in aside]
+        return ", ".join([self.stem, *changed]) + self.tag
 
     @property
     def finished(self) -> bool:
@@ -137,6 +154,26 @@ class Group:
     def data(self) -> Mapping[str, Any]:
         """What the experiment is measured on, as its protocols say it."""
         return self.runs[0].data
+
+
+def shared(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the changes that several experiments have in common: parameters whose value is one and the same in all.
+
+    Where one has it from its recipe, it is in common all the same.
+    """
+    found = {label: value for group in groups for label, value in group.changes.items()}
+    own = [{**group.changes, **settings(group.runs[0].config)} for group in groups]
+    return {label: v for label, v in found.items() if len(groups) > 1 and all(o.get(label) == v for o in own)}
+
+
+def settings(config: Config) -> dict[str, str]:
+    """Return what a config binds, each parameter with its value as gin writes it."""
+    return {binding.label: write(binding.value) for binding in config.bindings.values()}
+
+
+def setting(label: str, value: str) -> str:
+    """Return a setting as people see it in the name of an experiment."""
+    return f"{label.removeprefix('Experiment.')} = {value}"
 
 
 def check_seeds(group: Group) -> None:

@@ -58,6 +58,14 @@ def _tables() -> dict[str, Any]:
     return tables
 
 
+def row(recipe: str | None) -> str | None:
+    """Return a recipe's row of the paper's tables, such as "mnist_256"; None where it can have none."""
+    match (recipe or "").split("_"):
+        case [dataset, _, size]:
+            return f"{dataset}_{size}"
+    return None
+
+
 def published(recipe: str, score: str) -> Published | None:
     """Return what the paper prints for a score of a shipped recipe, None where it prints nothing.
 

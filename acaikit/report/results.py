@@ -13,7 +13,7 @@ import numpy as np
 from acaikit.artifacts.evaluations import SHORT, protocol_hash
 from acaikit.errors import UserError
 from acaikit.registry import unknown
-from acaikit.report.measured import MEASURED_ON, REPORTED, Group, RunResults, Value
+from acaikit.report.measured import MEASURED_ON, REPORTED, Group, RunResults, Value, shared
 from acaikit.report.paper import SCORES, Published, departures, published
 from acaikit.report.tables import HEALTH
 
@@ -34,6 +34,8 @@ class Cell:
         How it was measured.
     paper : Published or None
         The paper's.
+    comparable : bool
+        Whether experiment and protocol are the paper's too.
     """
 
     values: Mapping[int, float]
@@ -41,6 +43,7 @@ class Cell:
     of: int | None
     protocol: Mapping[str, Any]
     paper: Published | None
+    comparable: bool = True
 
     @property
     def mean(self) -> float:
@@ -62,8 +65,8 @@ class Cell:
 
     @property
     def within(self) -> bool | None:
-        """Whether the mean lies within the paper's standard deviation; None where the paper gives none."""
-        if self.difference is None or self.paper is None or self.paper.std is None:
+        """Whether the mean lies within the paper's standard deviation; None where there is none, or it says nothing."""
+        if not self.comparable or self.difference is None or self.paper is None or self.paper.std is None:
             return None
         return abs(self.difference) <= self.paper.std
 
@@ -138,6 +141,11 @@ class Results:
     missing: Sequence[Missing]
 
     @property
+    def shared(self) -> dict[str, str]:
+        """The settings, beside those of their recipes, that all experiments have in common."""
+        return shared(self.groups)
+
+    @property
     def protocols(self) -> dict[str, Mapping[str, Any]]:
         """Every protocol by its hash, in the order of the columns."""
         ordered = sorted(self.cells.items(), key=lambda item: item[0][1])
@@ -176,7 +184,7 @@ def tabulate(groups: Sequence[Group], patterns: Sequence[str] = (), paper: bool 
                 if there is not None and column in beside:
                     theirs[i, j] = there
                 if rows[i]:
-                    cells[i, j] = _cell(rows[i], theirs.get((i, j)))
+                    cells[i, j] = _cell(group, score, rows[i], theirs.get((i, j)))
                 lacking = _lacking(group, score, rows)
                 if lacking and ((i, j) in theirs or _measured_on(group.data, groups, rows)):
                     missing.append(Missing(group, column, lacking, _protocol(rows)))
@@ -231,11 +239,12 @@ def _beside(score: str, found: Mapping[Column, Sequence[Row]], row: int) -> list
     return [column for column in fitting if found[column][row]] or fitting
 
 
-def _cell(found: Row, paper: Published | None) -> Cell:
+def _cell(group: Group, score: str, found: Row, paper: Published | None) -> Cell:
     defined = {run.seed: value.value for run, value in found.items() if not np.isnan(value.value)}
     counts = [value.of for value in found.values() if value.of]
     protocol = next(iter(found.values())).protocol
-    return Cell(defined, len(found) - len(defined), min(counts, default=None), protocol, paper)
+    comparable = paper is not None and not (group.differences or departures(score, protocol))
+    return Cell(defined, len(found) - len(defined), min(counts, default=None), protocol, paper, comparable)
 
 
 def _protocol(rows: Sequence[Row]) -> Mapping[str, Any] | None:

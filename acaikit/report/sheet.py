@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -16,18 +17,21 @@ from acaikit.artifacts.evaluations import SHORT
 from acaikit.config import build, read_bindings
 from acaikit.config.resolve import write
 from acaikit.errors import UserError
-from acaikit.registry import Part, find
-from acaikit.report.measured import MEASURED_ON, REPORTED, Group
+from acaikit.registry import MANY, Part, find
+from acaikit.report.measured import MEASURED_ON, REPORTED, Group, setting
 from acaikit.report.paper import FACTOR_SCORES, SCORES, Published, departures, parameters
+from acaikit.report.paper import row as paper_row
 from acaikit.report.progress import number
 from acaikit.report.results import Cell, Column, Missing, Results
 from acaikit.report.tables import LAST
 
 NONE = "–"
 NAME = 16
-"""Characters of a line that names an experiment or a score."""
-ACROSS = 48
-"""Characters of the columns beside the names, in a terminal of 80."""
+"""Characters of a line that names an experiment or a score, at least."""
+NAMES = 0.4
+"""The share of a terminal that the names of experiments have at most."""
+EDGE = 3
+"""Characters between two columns."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -64,6 +68,8 @@ class Sheet:
         The cells.
     scores : list of int
         The columns that begin with a score; those after it belong to it.
+    sections : list of int
+        The rows that a rule stands above.
     footnotes : list of str
         Numbered from 1.
     remarks : list of str
@@ -73,34 +79,40 @@ class Sheet:
     headings: Sequence[str]
     rows: Sequence[Sequence[Entry]]
     scores: Sequence[int]
+    sections: Sequence[int]
     footnotes: Sequence[str]
     remarks: Sequence[str]
 
-    def rich(self) -> list[Table]:
-        """Return the table for a terminal, in pieces of a readable width, without what stands below it."""
+    def rich(self, width: int = 80) -> list[Table]:
+        """Return the table for a terminal of `width` characters, in pieces that fit, without what stands below it."""
         tables = []
-        for columns in self._pieces():
+        for columns in self._pieces(width):
             table = Table()
             table.add_column(self.headings[0], overflow="fold", min_width=NAME)
             for column in columns:
                 table.add_column(Text(_folded(self.headings[column])), justify="right", overflow="fold")
-            for row in self.rows:
-                if any(row[column].text != NONE for column in columns):
+            for place, row in enumerate(self.rows):
+                if place in self.sections:
+                    table.add_section()
+                if any(row[column].text != NONE for column in columns if column in self.scores):
                     table.add_row(*(Text(row[column].text + _brackets(row[column].marks)) for column in [0, *columns]))
-            tables.append(table)
+            if table.rows:
+                tables.append(table)
         return tables
 
-    def _pieces(self) -> list[list[int]]:
+    def _pieces(self, width: int) -> list[list[int]]:
+        across = width - EDGE // 2 - min(max(self._width(0), NAME + EDGE), int(NAMES * width))
         pieces: list[list[int]] = [[]]
         for first, end in pairwise([*self.scores, len(self.headings)]):
-            if pieces[-1] and sum(map(self._width, [*pieces[-1], *range(first, end)])) > ACROSS:
+            if pieces[-1] and sum(map(self._width, [*pieces[-1], *range(first, end)])) > across:
                 pieces.append([])
             pieces[-1] += range(first, end)
         return pieces
 
     def _width(self, column: int) -> int:
-        texts = [*_folded(self.headings[column]).split("\n"), *(row[column].text for row in self.rows)]
-        return max(map(len, texts)) + 3
+        entries = (row[column] for row in self.rows)
+        texts = [*_folded(self.headings[column]).split("\n"), *(e.text + _brackets(e.marks) for e in entries)]
+        return max(map(len, texts)) + EDGE
 
     def below(self) -> list[str]:
         """Return the lines below the table: footnotes, then remarks."""
@@ -123,7 +135,7 @@ class Sheet:
             r"\toprule",
             " & ".join(map(escape, self.headings)) + r" \\",
             r"\midrule",
-            *(" & ".join(row) + r" \\" for row in rows),
+            *(r"\midrule " * (i in self.sections) + " & ".join(row) + r" \\" for i, row in enumerate(rows)),
             r"\bottomrule",
             r"\end{tabular}",
         ]
@@ -161,25 +173,29 @@ def lay_out(results: Results) -> Sheet:
         return notes.setdefault(note, len(notes) + 1)
 
     printed = {j for _, j in results.published}
+    common = results.shared
     headings, rows, scores = ["experiment"], [], []
     for j, column in enumerate(results.columns):
         scores.append(len(headings))
         headings += [heading(column), *(["paper", "difference"] if j in printed else [])]
     for i, group in enumerate(results.groups):
-        row = [Entry(group.name)]
+        row = [Entry(group.called(common))]
         if not group.finished:
             row[0].marks.append(mark("not finished: left out of the means of its experiment"))
         for j, column in enumerate(results.columns):
             cell, theirs = results.cells.get((i, j)), results.published.get((i, j))
             row.append(_ours(column, cell, mark))
             if j in printed:
-                row += _beside(column, group, cell, theirs, mark)
+                row += _beside(column, group, cell, theirs, mark, common)
         rows.append(row)
-    remarks = ["± is the population standard deviation over the runs, whose number is in brackets"]
-    if results.published:
+    remarks = ["all: " + ", ".join(setting(*pair) for pair in common.items())] if common else []
+    remarks.append("± is the population standard deviation over the runs, whose number is in brackets")
+    if any(cell.within is not None for cell in results.cells.values()):
         remarks.append("within and outside: of the paper's standard deviation")
     remarks += [f"protocol {sha[:SHORT]}: {said(protocol)}" for sha, protocol in results.protocols.items()]
-    return Sheet(headings, rows, scores, list(notes), [*remarks, *_missing(results.missing)])
+    of = [paper_row(group.recipe) for group in results.groups] if printed else []
+    sections = [place for place, (above, below) in enumerate(pairwise(of), 1) if above != below]
+    return Sheet(headings, rows, scores, sections, list(notes), [*remarks, *_missing(results.missing, common)])
 
 
 def heading(column: Column) -> str:
@@ -210,6 +226,12 @@ def command(missing: Missing) -> str | None:
     None can where the evaluator is not installed or has another version now, or its parameters can't be written as
     bindings.
     """
+    words = _command(missing)
+    return None if words is None else shlex.join([*words, *(str(run.path) for run in missing.runs)])
+
+
+def _command(missing: Missing) -> tuple[str, ...] | None:
+    """Return the words of the command, without the runs."""
     protocol = missing.protocol or parameters(missing.column.score)
     wanted = json.loads(
         json.dumps({key: value for key, value in protocol.items() if key not in (*MEASURED_ON, *REPORTED)})
@@ -227,7 +249,7 @@ def command(missing: Missing) -> str | None:
     if _protocol(part, settings) != wanted:
         return None
     options = [word for setting in settings for word in ("--set", setting)]
-    return shlex.join(["acaikit", "eval", "--with", part.name, *options, *(str(run.path) for run in missing.runs)])
+    return ("acaikit", "eval", "--with", part.name, *options)
 
 
 def _protocol(part: Part, settings: Sequence[str]) -> dict[str, Any] | None:
@@ -250,21 +272,29 @@ def _ours(column: Column, cell: Cell | None, mark: Any) -> Entry:
     return shown
 
 
-def _beside(column: Column, group: Group, cell: Cell | None, theirs: Published | None, mark: Any) -> list[Entry]:
+def _beside(
+    column: Column, group: Group, cell: Cell | None, theirs: Published | None, mark: Any, common: Mapping[str, str]
+) -> list[Entry]:
     if theirs is None:
         return [Entry(NONE), Entry(NONE)]
     paper = Entry(f"{_value(column, theirs.mean)}{_spread(column, theirs.std)} ({theirs.n})")
     if group.differences:
-        paper.marks.append(mark(f"not the paper's experiment {group.recipe}: {'; '.join(group.differences)}"))
+        paper.marks.append(mark(f"not the paper's experiment: {_departure(group, common)}"))
     if cell is None or cell.difference is None:
         return [paper, Entry(NONE)]
     verdict = {True: "within", False: "outside", None: ""}[cell.within]
     difference = Entry(f"{_value(column, cell.difference, '+')} {verdict}".strip())
-    if cell.within is None:
+    if theirs.std is None:
         difference.marks.append(mark("the paper gives no standard deviation"))
     if departed := departures(column.score, cell.protocol):
         difference.marks.append(mark(f"not the paper's protocol: {', '.join(departed)}"))
     return [paper, difference]
+
+
+def _departure(group: Group, common: Mapping[str, str]) -> str:
+    """Return in what an experiment differs from its recipe; what all have in common is told elsewhere."""
+    own = [difference for difference in group.differences if difference.partition(": ")[0] not in common]
+    return "; ".join([*(["what all have in common, see below"] if len(own) < len(group.differences) else []), *own])
 
 
 def _value(column: Column, value: float, sign: str = "") -> str:
@@ -278,13 +308,24 @@ def _spread(column: Column, std: float | None) -> str:
     return "" if std is None else f" ± {_value(column, std)}"
 
 
-def _missing(missing: Sequence[Missing]) -> list[str]:
-    """Return a line for each experiment and command, which measures what is missing."""
-    scores: dict[tuple[str, str | None], list[str]] = {}
+def _missing(missing: Sequence[Missing], common: Container[str]) -> list[str]:
+    """Return a line for each way of measuring: what is missing, of which experiments, and what measures it."""
+    ways: dict[Any, list[Missing]] = defaultdict(list)
     for one in missing:
-        scores.setdefault((one.group.name, command(one)), []).append(one.column.score + one.column.tag)
-    return [
-        f"missing: {found[0]}{f' and {len(found) - 1} more' if found[1:] else ''} of {name}"
-        + (f"; to measure it: {how}" if how else "")
-        for (name, how), found in scores.items()
-    ]
+        ways[one.column.score.partition("/")[0], _command(one)].append(one)
+    lines = []
+    for (_, words), some in ways.items():
+        runs = list(dict.fromkeys(str(run.path) for one in some for run in one.runs))
+        which = runs if len(runs) <= MANY else ["RUN_DIR", "..."]
+        scores, names = (
+            [one.column.score + one.column.tag for one in some],
+            [one.group.called(common) for one in some],
+        )
+        how = f"; to measure it: {shlex.join([*words, *which])}" if words else ""
+        lines.append(f"missing: {_several(scores)} of {_several(names)}{how}")
+    return lines
+
+
+def _several(texts: Sequence[str]) -> str:
+    first, *more = dict.fromkeys(texts)
+    return f"{first}{f' and {len(more)} more' if more else ''}"

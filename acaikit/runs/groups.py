@@ -118,7 +118,7 @@ def group(runs: Iterable[RunResults]) -> list[Group]:
     for place, (identity, made) in enumerate(zip(alike, groups, strict=True)):
         if names.count(made.name) > 1:  # another recipe, folder of that name, or other data
             of = [sorted(identity[0]), *identity[1:]]
-            groups[place] = replace(made, name=f"{made.name} [{protocol_hash({'of': of})[:SHORT]}]")
+            groups[place] = replace(made, tag=f"{made.tag} [{protocol_hash({'of': of})[:SHORT]}]")
         check_seeds(groups[place])
     return groups
 
@@ -253,17 +253,12 @@ def _named(runs: Sequence[RunResults]) -> Group:
     recipe = _shipped().get(_identity(run.config)) or next((stem for stem in stems if stem in shipped()), None)
     if recipe is None:
         given = [b for text in run.overrides for b in parse(text, "--set") if isinstance(b, Binding)]
-        changed = [_change(b.label, write(b.value)) for b in given if b.label != "Experiment.seed"]
-        name, different = stems[0], []
+        changed = {b.label: write(b.value) for b in given if b.label != "Experiment.seed"}
+        different = []
     else:
         different = list(differences(_without_seed(read_recipe(recipe)), run.config))
-        changed = [_change(difference.label, difference.after) for difference in different]
-        name = recipe
-    title = ", ".join([name, *changed, *([f"in {run.precision}"] if run.asked else [])])
+        changed = {difference.label: difference.after for difference in different}
+    tag = f", in {run.precision}" if run.asked else ""
     if not run.finished:
-        title += f" ({run.path.resolve().name}: seed {run.seed}, at {run.progress})"
-    return Group(title, recipe, list(map(str, different)), runs)
-
-
-def _change(label: str, value: str) -> str:
-    return f"{label.removeprefix('Experiment.')} = {value}"
+        tag += f" ({run.path.resolve().name}: seed {run.seed}, at {run.progress})"
+    return Group(recipe or stems[0], recipe, list(map(str, different)), runs, changed, tag)

@@ -53,7 +53,8 @@ def plugin(install: Install) -> Path:
     ("line", "offers"),
     [
         ("list re", ["regularizers", "recipes"]),
-        ("list ", [*KINDS, "recipes"]),
+        ("list ", [*KINDS, "recipes", "studies"]),
+        ("list stu", ["studies"]),
         ("run quick", ["quickstart", "quickstart_baseline"]),
         ("run oddl", ["oddly"]),
         ("run acai_odd.", ["acai_odd.quickstart"]),
@@ -123,6 +124,22 @@ def test_files_and_run_directories(offer: Offer) -> None:
     assert offer("run mine") == ["mine/deep/r.gin"]
     assert offer("run qui") == ["quickstart", "quickstart_baseline", "quiet/"]
     assert offer("resume nowhere/") == []
+
+
+def test_studies_and_their_folders(acaikit, plugin: Path) -> None:
+    from acaikit.cli.completion import complete_run_or_study_dir, complete_study, complete_study_dir
+
+    assert complete_study("") == [*recipes.named(recipes.STUDY)]
+    assert complete_study("tab") == ["table1", "table2", "table3"]
+    for file in ("studies/a/study.json", "studies/a/runs/x-s0/run.h5", "studies/mine.gin", "runs/x-s0/run.h5"):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+    assert complete_study("studies/") == ["studies/a/", "studies/mine.gin"]
+    assert complete_study_dir("stu") == ["studies/a"]
+    assert complete_study_dir("ru") == ["runs/x-s0/"]
+    assert complete_run_or_study_dir("studies/") == ["studies/a"]
+    assert complete_run_or_study_dir("studies/a/runs/") == ["studies/a/runs/x-s0"]
+    assert complete_run_or_study_dir("run") == ["runs/x-s0"]
 
 
 def test_every_recipe_that_has_a_name_is_offered(offer: Offer, plugin: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import numpy as np
 import pytest
 
 import acaikit as package
+from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.metrics import Metrics
+from acaikit.artifacts.rundir import RunDir
+from acaikit.studies.layout import Run, StudyDir
+from acaikit.studies.plan import Draft, draft
 
 
 @pytest.fixture
@@ -64,7 +70,7 @@ def test_the_papers_number_is_marked_where_the_run_differs(acaikit, tiny) -> Non
     distance = next(score for score in told["scores"] if score["score"] == "factor/mean_distance")
     assert distance["paper"] == {"mean": pytest.approx(0.24e-3), "std": pytest.approx(0.01e-3), "n": 5}
     assert "Experiment.samples: 16777216 -> 256" in told["differences"]
-    assert "not the paper's experiment lines_acai_64: " in acaikit("table", "r", "--paper").out
+    assert "not the paper's experiment: " in acaikit("table", "r", "--paper").out
 
 
 def test_an_unfinished_run_is_shown_and_left_out(acaikit, seeds: list[str]) -> None:
@@ -97,3 +103,94 @@ def test_mistakes(acaikit, finished) -> None:
     assert "did you mean probe/accuracy" in acaikit("table", finished, "--score", "probe/acuracy", code=2).err
     assert "nowhere is no run" in acaikit("table", "nowhere", code=2).err
     assert "holds no run" in acaikit("table", ".", code=2).err
+
+
+def fabricate(folder: StudyDir, drafted: Draft, run: Run, share: float = 1.0) -> None:
+    """Write what a run of a study leaves behind once a share of it is trained."""
+    directory, config = RunDir(folder.run(run.name)), drafted.config(run)
+    info = {"run_id": run.name, "seed": run.seed, "resolved": config.resolved, "data": {}, "fingerprint": {}}
+    sources = {f"recipes/{run.recipe}.gin": drafted.recipes[run.recipe]}
+    directory.write_run({**info, "sources": sources, "overrides": [*run.overrides, f"Experiment.seed = {run.seed}"]})
+    scores = {"factor/mean_distance": 1e-3 * (1 + run.seed), "factor/smoothness_paper": 0.5}
+    budget = drafted.experiments[run.recipe, run.overrides].samples
+    samples = int(share * budget)
+    Metrics(directory.metrics, run.name).append(1, {"samples": samples, **scores})
+    state = {"model": {}, "samples": samples, "budget": budget, "precision": "tf32"}
+    Checkpoints(directory.checkpoints, run.name).save(1, state)
+
+
+@pytest.fixture
+def drafted() -> Draft:
+    """The plan of a study like the shipped one, of three models and two seeds."""
+    return draft("quick", ["Study.recipes = ['lines_vae_64', 'lines_vqvae_64', 'lines_acai_64']"], range(2))
+
+
+@pytest.fixture
+def folder(drafted: Draft, acaikit) -> StudyDir:
+    """Its folder, of which nothing has begun."""
+    found = StudyDir(Path("studies/quick"))
+    found.write(drafted.plan, drafted.recipes)
+    return found
+
+
+COMMON = {
+    "scales": "3",
+    "Lines.height": "16",
+    "Lines.width": "16",
+    "Experiment.evaluate_every": "4096",
+    "Experiment.learning_rate": "0.001",
+}
+
+
+def test_a_study_has_a_row_for_each_experiment(acaikit, folder: StudyDir, drafted: Draft) -> None:
+    for run in drafted.plan.runs:
+        fabricate(folder, drafted, run)
+    ran = acaikit("table", "studies/quick", "--paper", "--format", "md")
+    assert ran.err == ""
+    lines = ran.out.splitlines()
+    rows = [line.split("|")[1].strip() for line in lines if line.startswith("| lines")]
+    assert rows == [r"lines\_vae\_64", r"lines\_vqvae\_64", r"lines\_acai\_64"]
+    (common,) = [line for line in lines if line.startswith("- all: ")]
+    for label, value in COMMON.items():
+        assert f"{label.removeprefix('Experiment.')} = {value}".replace("_", r"\_") in common
+    assert "1.50 ± 0.50 (2)" in ran.out
+    assert "not the paper's experiment: what all have in common, see below" in ran.out
+    assert not re.search("within|outside", ran.out)  # of the paper's deviation: its experiment was another
+    told = json.loads(acaikit("table", "studies/quick", "--paper", "--format", "json").out)
+    assert told["shared"].items() >= COMMON.items()
+    for experiment in told["experiments"]:
+        assert all(score["within"] is None for score in experiment["scores"])
+        assert "learning_rate = 0.001" in experiment["name"] and experiment["differences"]
+    names = {
+        row["experiment"] for row in csv.DictReader(io.StringIO(acaikit("table", folder.path, "--format", "csv").out))
+    }
+    assert names == {experiment["name"] for experiment in told["experiments"]}
+
+
+def test_of_a_studys_unfinished_runs_there_is_one_note(acaikit, folder: StudyDir, drafted: Draft) -> None:
+    assert "none of the 6 runs of studies/quick has begun" in acaikit("table", "studies/quick", code=2).err
+    fabricate(folder, drafted, drafted.plan.runs[0], 0.5)
+    to_come = "6 of 6 runs of studies/quick are not finished: acaikit status studies/quick"
+    assert to_come in acaikit("table", "studies/quick", code=2).err
+    fabricate(folder, drafted, drafted.plan.runs[5])
+    ran = acaikit("table", "studies/quick", "--format", "json")
+    (experiment,) = json.loads(ran.out)["experiments"]
+    assert experiment["recipe"] == "lines_acai_64" and [run["seed"] for run in experiment["runs"]] == [1]
+    assert ran.err == f"note: {to_come.replace('6 of', '5 of')}\n"
+    # A run that is named itself is shown.
+    name = drafted.plan.runs[0].name
+    ran = acaikit("table", f"studies/quick/runs/{name}", "--format", "json")
+    assert json.loads(ran.out)["experiments"][0]["finished"] is False
+
+
+def test_settings_of_one_experiment_alone_stay_in_its_name(acaikit, folder: StudyDir, drafted: Draft) -> None:
+    fabricate(folder, drafted, drafted.plan.runs[0])
+    out = acaikit("table", "studies/quick", "--format", "md").out
+    assert "learning\\_rate = 0.001" in out and "- all:" not in out
+
+
+def test_a_study_is_compared_where_it_is_one_experiment(acaikit, folder: StudyDir, drafted: Draft) -> None:
+    for run in drafted.plan.runs:
+        fabricate(folder, drafted, run)
+    err = acaikit("compare", "studies/quick", "studies/quick/runs/lines_acai_64", code=2).err
+    assert "A must be one experiment, but its runs are of 3" in err

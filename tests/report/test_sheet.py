@@ -83,13 +83,13 @@ def test_cells(results: Results) -> None:
         *("90.00 (1)", "96.17 (5)", "−6.17[1]"),
     ]
     assert mnist[1:7] == lines[7:] == ["–"] * 6
-    assert lines[1:4] == ["0.50 (1)[2]", "0.24 ± 0.01 (5)[3]", "+0.26 outside[4]"]
+    assert lines[1:4] == ["0.50 (1)[2]", "0.24 ± 0.01 (5)[3]", "+0.26[4]"]
     assert lines[4:7] == ["nan (0)[5]", "0.10 ± 0.01 (5)[3]", "–"]
     assert live[0] == "live [x] | 50%[6]" and live[7] == "50.00 (1)"
     assert sheet.footnotes == [
         "the paper gives no standard deviation",
         "median of 3 of 20 values",
-        "not the paper's experiment lines_acai_64: Experiment.samples: 16777216 -> 64",
+        "not the paper's experiment: Experiment.samples: 16777216 -> 64",
         "not the paper's protocol: pairs 3, not 256",
         "undefined in 1 of 1 runs",
         "not finished: left out of the means of its experiment",
@@ -101,8 +101,8 @@ def test_below_the_table(results: Results) -> None:
     sha = next(sha for sha, protocol in results.protocols.items() if protocol["evaluator"] == "ProbeAccuracy")
     assert f"protocol {sha[:8]}: data MNIST (test fedcba98, train 01234567), evaluator ProbeAccuracy, version 1" in told
     assert (
-        "missing: kmeans/accuracy of mnist_acai_256; to measure it: acaikit eval --with KMeans mnist_acai_256-s1"
-        in told
+        "missing: kmeans/accuracy of mnist_acai_256 and 2 more; to measure it: "
+        "acaikit eval --with KMeans mnist_acai_256-s1 lines_acai_64-s0 quickstart-s0" in told
     )
     assert "population standard deviation" in told
 
@@ -178,7 +178,7 @@ def test_csv(results: Results) -> None:
 
 def test_json(results: Results) -> None:
     told = json.loads(json.dumps(as_json(results, ["a note"]), allow_nan=False))
-    assert told.keys() == {"experiments", "protocols", "missing", "notes"}
+    assert told.keys() == {"experiments", "shared", "protocols", "missing", "notes"}
     mnist, lines, live = told["experiments"]
     assert mnist.keys() == {"name", "recipe", "differences", "finished", "runs", "scores"}
     assert mnist["runs"][1] == {
@@ -284,3 +284,75 @@ def test_undefined_in_all_of_the_last_values() -> None:
     found = tabulate([Group("x", None, [], runs("mnist_acai_256", {"probe/accuracy": [nan, 90.0, nan]}))])
     assert cells(found) == [["x", "90.00 (1)[1]"]]
     assert lay_out(found).footnotes == ["undefined in 2 of 3 runs"]
+
+
+def row(recipe: str, *bindings: str, changes: dict[str, str] | None = None) -> Group:
+    """A group of two runs with a probe's accuracy."""
+    different = [f"{label}: before -> {value}" for label, value in (changes or {}).items()]
+    found = runs(recipe, {"probe/accuracy": [98.0, 99.0]}, 64, 20, *bindings)
+    return Group(recipe, recipe, different, found, changes or {})
+
+
+def test_what_all_have_in_common_is_said_once() -> None:
+    size = {"depth": "4", "Experiment.samples": "64"}
+    bindings = ["depth = 4", "Experiment.samples = 64"]
+    groups = [
+        row("mnist_vae_32", *bindings, "latent = 3", changes={**size, "latent": "3"}),
+        row("mnist_acai_32", *bindings, changes=size),
+        row("mnist_vqvae_32", *bindings, changes={"Experiment.samples": "64"}),  # has its depth from its recipe
+    ]
+    found = tabulate(groups, paper=True)
+    sheet = lay_out(found)
+    assert [cells[0].text for cells in sheet.rows] == ["mnist_vae_32, latent = 3", "mnist_acai_32", "mnist_vqvae_32"]
+    assert sheet.remarks[0] == "all: depth = 4, samples = 64"
+    common = "not the paper's experiment: what all have in common, see below"
+    assert sheet.footnotes[:2] == [f"{common}; latent: before -> 3", common]
+    for text in (sheet.markdown(), sheet.latex()):
+        assert text.count("samples = 64") == 1
+    # Programs are told each experiment's whole name, which doesn't depend on the others.
+    told = as_json(found, [])
+    assert told["shared"] == size
+    assert [one["name"] for one in told["experiments"]] == [group.name for group in groups]
+    assert groups[1].name == "mnist_acai_32, depth = 4, samples = 64"
+
+
+def test_what_one_lacks_is_not_in_common() -> None:
+    groups = [row("mnist_vae_32", "latent = 3", changes={"latent": "3"}), row("mnist_acai_32")]
+    assert tabulate(groups).shared == {} == tabulate(groups[:1]).shared
+    assert not lay_out(tabulate(groups)).remarks[0].startswith("all: ")
+
+
+def test_another_experiment_is_neither_within_nor_outside() -> None:
+    scaled, plain = row("mnist_vae_32", "latent = 3", changes={"latent": "3"}), row("mnist_acai_32")
+    found = tabulate([scaled, plain], paper=True)
+    assert [found.cells[i, 0].within for i in (0, 1)] == [None, False]
+    assert [row[3].text for row in lay_out(found).rows] == ["+1.94", "+0.25 outside"]
+
+
+def test_a_rule_stands_between_the_papers_rows() -> None:
+    names = ["mnist_vae_32", "mnist_acai_32", "mnist_acai_256"]
+    assert list(lay_out(tabulate(list(map(row, names)), paper=True)).sections) == [2]
+    assert list(lay_out(tabulate(list(map(row, names)))).sections) == []
+    assert lay_out(tabulate(list(map(row, names)), paper=True)).latex().count(r"\midrule") == 2
+
+
+def test_a_wide_terminal_has_one_table(results: Results) -> None:
+    sheet = lay_out(results)
+    assert [len(sheet.rich(width)) for width in (60, 80, 120, 400)] == [4, 4, 3, 1]
+    for width in (100, 140, 200):
+        console = Console(file=io.StringIO(), width=width, force_terminal=False)
+        for table in sheet.rich(width):
+            console.print(table)
+        shown = console.file.getvalue()
+        assert "+0.26" in shown and "within" not in shown and all(len(line) <= width for line in shown.splitlines())
+
+
+def test_of_many_runs_the_command_has_room_for_any() -> None:
+    groups = [row(f"mnist_{model}_{size}") for model in ("vae", "aae", "acai", "vqvae") for size in (32, 256)]
+    sheet = lay_out(tabulate(groups, paper=True))
+    assert len(sheet.rich(60)) == 1  # none of what nobody has measured
+    line = sheet.below()[-1]
+    assert (
+        line
+        == "missing: kmeans/accuracy of mnist_vae_32 and 7 more; to measure it: acaikit eval --with KMeans RUN_DIR ..."
+    )
