@@ -9,7 +9,22 @@ from typing import Annotated
 import typer
 
 from acaikit import __version__
-from acaikit.cli import check, compare, config, data, evaluate, figure, listing, plugin, run, show, table, verify
+from acaikit.cli import (
+    check,
+    compare,
+    config,
+    data,
+    evaluate,
+    figure,
+    listing,
+    plugin,
+    run,
+    show,
+    status,
+    sweep,
+    table,
+    verify,
+)
 from acaikit.cli.terminal import Commands, fail, out, say, showing_notes
 from acaikit.errors import UserError
 from acaikit.threads import wait_briefly
@@ -45,6 +60,8 @@ evaluate.register(app)
 show.register(app)
 verify.register(app)
 listing.register(app)
+sweep.register(app)
+status.register(app)
 table.register(app)
 compare.register(app)
 figure.register(app)

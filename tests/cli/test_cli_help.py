@@ -13,11 +13,17 @@ import pytest
 import typer
 
 from acaikit.cli import app
+from acaikit.studies.layout import Plan, Run, StudyDir
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = runpy.run_path(str(DOCS / "make_cli.py"))
-QUICKER = {"run": ["--dry-run"], "resume": ["--max-time", "0"], "eval": ["--set", "KMeans.restarts=2"]}
+QUICKER = {
+    "run": ["--dry-run"],
+    "sweep": ["--dry-run"],
+    "resume": ["--max-time", "0"],
+    "eval": ["--set", "KMeans.restarts=2"],
+}
 
 
 def test_the_commands() -> None:
@@ -32,6 +38,8 @@ def test_the_commands() -> None:
         "resume",
         "run",
         "show",
+        "status",
+        "sweep",
         "table",
         "verify",
     ]
@@ -68,13 +76,15 @@ def test_no_arguments_show_the_help(acaikit) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_with_an_example_that_works(acaikit, finished, command: str) -> None:
+def test_every_command_explains_itself_with_an_example_that_works(acaikit, finished, tmp_path, command: str) -> None:
     ran = acaikit(command, "--help")
     example = re.search(r"Example: acaikit (.*)", ran.out)
     assert example
     words = shlex.split(example[1])
     assert words[0] == command
-    acaikit(*[str(finished) if word.startswith("runs/") else word for word in words], *QUICKER.get(command, []))
+    StudyDir(tmp_path).write(Plan("table1", "table1.gin", (Run("quickstart-s0", "quickstart", (), 0),), ()), {})
+    there = {"runs": str(finished), "studies": str(tmp_path)}
+    acaikit(*[there.get(word.partition("/")[0], word) for word in words], *QUICKER.get(command, []))
 
 
 @pytest.mark.parametrize(

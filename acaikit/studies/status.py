@@ -1,0 +1,243 @@
+"""How a study is going, by what its folder says; nothing is written, and neither torch nor a model is loaded."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from acaikit.artifacts.lock import RunLock
+from acaikit.artifacts.rundir import RunDir
+from acaikit.studies.layout import Plan, Run, StudyDir
+from acaikit.studies.outcome import Outcome, Stage, State
+from acaikit.studies.pace import pace
+from acaikit.studies.progress import Progress, saved
+from acaikit.studies.queue import QueueEntry, submitted
+from acaikit.studies.todo import is_done
+
+
+class Phase(StrEnum):
+    """What a run is at."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How one run is going.
+
+    Attributes
+    ----------
+    run : Run
+        Which one.
+    phase : Phase
+        What it is at.
+    stage : Stage
+        What its last turn is or was at.
+    samples, budget : int
+        Training examples shown, about where it is running, and how many are to be shown; 0 while nothing is saved.
+    left : float or None
+        Seconds of training left, about; None where that can't be told.
+    lasted : float or None
+        Seconds that its last turn took; of what runs, that it has been trained or measured in this turn.
+    whole : float or None
+        Seconds that it takes from beginning to end, about.
+    where : str
+        The machine, or the job; empty where it never ran.
+    retries : int
+        How often its last turn began it again after a signal had killed it.
+    said : str
+        The last line of what failed; why it waits.
+    """
+
+    run: Run
+    phase: Phase
+    stage: Stage = Stage.TRAINING
+    samples: int = 0
+    budget: int = 0
+    left: float | None = None
+    lasted: float | None = None
+    whole: float | None = None
+    where: str = ""
+    retries: int = 0
+    said: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """How much of the run is done, from 0 to 1."""
+        if self.phase is Phase.DONE:
+            return 1.0
+        return min(self.samples / self.budget, 1.0) if self.budget else 0.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a study is going.
+
+    Attributes
+    ----------
+    study : str
+        Its name.
+    path : Path
+        Its folder.
+    runs : tuple of RunStatus
+        In the plan's order.
+    busy : bool
+        Whether anything runs, is swept or is in a queue.
+    """
+
+    study: str
+    path: Path
+    runs: tuple[RunStatus, ...]
+    busy: bool
+
+    def those(self, phase: Phase) -> list[RunStatus]:
+        """Return the runs of one phase."""
+        return [run for run in self.runs if run.phase is phase]
+
+    @property
+    def fraction(self) -> float:
+        """How much of the study is done, from 0 to 1."""
+        return sum(run.fraction for run in self.runs) / max(len(self.runs), 1)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until all that runs or waits is done, if as many run at once as now; None where that can't be told.
+
+        A run of which nothing is known yet is taken to be like those of which something is.
+        """
+        running = self.those(Phase.RUNNING)
+        known = [run.whole for run in self.runs if run.whole is not None]
+        if not running or not known:
+            return None
+        mean = sum(known) / len(known)
+        left = {run: _left(run, mean) for run in [*running, *self.those(Phase.WAITING)]}
+        return max(sum(left.values()) / len(running), *(left[run] for run in running))
+
+
+def _left(run: RunStatus, mean: float) -> float:
+    return run.left if run.left is not None else (run.whole or mean) * (1 - run.fraction)
+
+
+def look(study: StudyDir, queue: Mapping[str, QueueEntry] | None = None, now: float | None = None) -> Status:
+    """Look at a study, whether or not anybody is at work on it.
+
+    Parameters
+    ----------
+    study : StudyDir
+        Its folder; one that can only be read will do.
+    queue : mapping of str to QueueEntry, optional
+        The runs that are in a cluster's queue, see `acaikit.studies.queue.queued`.
+    now : float, optional
+        Seconds since the epoch; the clock's, if left out.
+
+    Raises
+    ------
+    RunError
+        There is no study there, or its plan can't be read.
+    """
+    plan = study.read()
+    now = time.time() if now is None else now
+    runs = tuple(_look_at(study, plan, run, queue, now) for run in plan.runs)
+    working = any(run.phase is Phase.RUNNING for run in runs)
+    busy = working or bool(queue) or RunLock(study.lock_file).holder() is not None
+    return Status(plain(plan.study), study.path, runs, busy)
+
+
+def _look_at(study: StudyDir, plan: Plan, run: Run, queue: Mapping[str, QueueEntry] | None, now: float) -> RunStatus:
+    outcome = study.outcome(run.name)
+    status = RunStatus(run, Phase.WAITING)
+    if outcome is not None:
+        status = replace(status, stage=outcome.stage, where=plain(outcome.host), retries=outcome.retries)
+        status = replace(status, lasted=_lasted(outcome, now))
+    if is_done(study, plan, run.name):
+        return replace(status, phase=Phase.DONE, whole=status.lasted)
+    checkpoints = saved(study.run(run.name), most=2)
+    if checkpoints:
+        status = replace(status, samples=checkpoints[0].samples, budget=checkpoints[0].budget)
+    if outcome is not None and outcome.state is State.RUNNING and is_held(study.task_lock(run.name)):
+        return _at_work(status, checkpoints, now)
+    trained_by = RunLock(RunDir(study.run(run.name)).lock_file).holder()
+    if trained_by is not None and trained_by.host == socket.gethostname():  # of another host's, nothing is known
+        lasted = max(now - datetime.fromisoformat(trained_by.since).timestamp(), 0)
+        where = f"process {trained_by.pid} on its own"
+        return _at_work(replace(status, stage=Stage.TRAINING, lasted=lasted, where=where), checkpoints, now)
+    entry = (queue or {}).get(run.name)
+    if entry is not None:
+        return replace(status, where=plain(f"job {entry.job}"), said=plain(f"{entry.state.lower()} ({entry.reason})"))
+    if outcome is not None and outcome.state in (State.FAILED, State.UNWRITABLE):
+        said = outcome.telling
+        return replace(status, phase=Phase.FAILED, said=plain(said))
+    return replace(status, said=_why_it_waits(study, status, outcome, queue))
+
+
+def _at_work(status: RunStatus, checkpoints: Sequence[Progress], now: float) -> RunStatus:
+    status = replace(status, phase=Phase.RUNNING)
+    if not checkpoints or status.lasted is None:
+        return status
+    began = now - status.lasted
+    if status.stage is Stage.EVALUATION:
+        return replace(status, lasted=max(now - max(began, checkpoints[0].at), 0), whole=status.lasted)
+    found = pace(checkpoints, began, now)
+    whole = status.budget / found.rate if found.rate else None
+    return replace(status, samples=found.samples, left=found.left, whole=whole)
+
+
+def _why_it_waits(
+    study: StudyDir, status: RunStatus, outcome: Outcome | None, queue: Mapping[str, QueueEntry] | None
+) -> str:
+    """Return what became of the run so far; nothing where it never began."""
+    if outcome is None:
+        job = submitted(study, status.run.name) if queue is not None else None
+        return plain(f"its job {job} ended without a word") if job else ""
+    if status.fraction >= 1:
+        return "trained, still to be measured"
+    if outcome.state is State.DONE:
+        return "its run directory was removed or trained further"
+    return f"{'stopped' if outcome.state is State.STOPPED else 'interrupted'} at {status.fraction:.0%}"
+
+
+def _lasted(outcome: Outcome, now: float) -> float | None:
+    try:
+        began = datetime.fromisoformat(outcome.began).timestamp()
+        ended = datetime.fromisoformat(outcome.ended).timestamp() if outcome.ended else now
+    except (ValueError, TypeError, OverflowError):  # the file may be anybody's
+        return None
+    return max(ended - began, 0)
+
+
+def is_held(lock: Path) -> bool:
+    """Say whether anybody holds a lock, without taking it from anybody: those who look share it.
+
+    Whoever wants the lock in that instant must wait and look again, as a worker does. Where it can't be looked at, as
+    on a file system of the network, its ``.holder`` is believed.
+    """
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return RunLock(lock).holder() is not None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return RunLock(lock).holder() is not None
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def plain(text: str) -> str:
+    """Return a text without what would play tricks in a terminal: it may come from anybody."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
