@@ -21,6 +21,14 @@ TRAINING = {
     r"@acaikit\.datasets\.Lines\b": ("Lines.test_size = 64",),  # 1,000 take a third of a second
 }
 """What ``acaikit run`` gets by ``--set``, for recipes that resolve to a text in which the pattern is found."""
+STUDIED = (
+    "Study.seeds = [0]",
+    "Study.overrides = ['Experiment.samples = 128', 'Experiment.evaluate_every = 128', 'Lines.test_size = 64', "
+    "'FactorBenchmark.pairs = 16']",
+)
+"""What ``acaikit sweep`` gets by ``--set``, for studies of lines."""
+FEWER = {"quick": "Study.recipes = ['lines_baseline_64', 'lines_acai_64']"}
+"""And what the study of a name gets too: a process for each run takes seconds."""
 RESUMED = "256"
 """What ``acaikit resume --samples`` gets: twice the budget above."""
 MEASURING = {
@@ -48,6 +56,11 @@ def reduced(args: Sequence[str]) -> list[str]:
             return ["run", recipe, *_set(options, _training(recipe, options))]
         case ["resume", *options]:
             return ["resume", *(RESUMED if before == "--samples" else word for before, word in _pairs(options))]
+        case ["sweep", *words] if "--on" in words:  # a cluster that isn't here
+            return ["sweep", *words, "--dry-run"]
+        case ["sweep", study, *options] if "--dry-run" not in options and not Path(study).is_dir():
+            fewer = [FEWER[study]] if study in FEWER else []
+            return ["sweep", study, *_set(options, [*STUDIED, *fewer])]
         case ["eval", *options]:
             fitting = [bindings for words, bindings in MEASURING.items() if set(words) <= set(options)]
             return ["eval", *_set(options, [binding for bindings in fitting for binding in bindings])]
