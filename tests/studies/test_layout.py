@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -68,15 +70,15 @@ def test_the_hostile_plans_are_sound_but_for_what_is_hostile(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "can't be read"),
-        (b"\xff\xfe{", "can't be read"),
-        (b'{"version": 1', "can't be read"),
+        (b"", "is broken"),
+        (b"\xff\xfe{", "is broken"),
+        (b'{"version": 1', "is broken"),
         (b"[]", "is broken"),
         (b"{}", "is broken"),
         (b"3", "is broken"),
         (written(version=2), "newer acaikit"),
         (written(version="1"), "is broken"),
-        (b'{"version": 1, "study": "' + b"x" * 2**24, "can't be read"),
+        (b'{"version": 1, "study": "' + b"x" * 2**24, "is broken"),
         (written(runs=None), "is broken"),
         (written(runs=[[]]), "is broken"),
         (written(study=1), "is broken"),
@@ -104,6 +106,25 @@ def test_odder_plans_are_refused_too(tmp_path: Path, content: bytes) -> None:
     study = StudyDir(tmp_path)
     study.plan_file.write_bytes(content)
     with pytest.raises(RunError):
+        study.read()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", written(runs=[[]]), written(seed=True, name=3)])
+def test_a_broken_plan_is_told_in_words(tmp_path: Path, content: bytes) -> None:
+    study = StudyDir(tmp_path / "my study")
+    study.path.mkdir()
+    study.plan_file.write_bytes(content)
+    with pytest.raises(RunError) as caught:
+        study.read()
+    why, hint = re.fullmatch(r".*study\.json is broken \((.*)\): .*: (.*)", str(caught.value)).groups()
+    assert why == "it is cut off, or no JSON" or re.fullmatch(r"it has no '\w+' that makes sense", why)
+    assert hint == f"acaikit sweep STUDY --dir '{study.path}'"
+
+
+def test_a_plan_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    study = StudyDir(tmp_path)
+    os.mkfifo(study.plan_file)
+    with pytest.raises(RunError, match="is no file"):
         study.read()
 
 

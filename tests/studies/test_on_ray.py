@@ -4,6 +4,7 @@ import importlib.util
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 from faults import tiny
 
 from acaikit.artifacts.checkpoints import Checkpoints
+from acaikit.artifacts.lock import RunLock
 from acaikit.artifacts.rundir import RunDir
 from acaikit.errors import UserError
 from acaikit.runs.stopping import Interrupted, handling
@@ -316,3 +318,17 @@ def test_a_cluster_that_does_not_answer_is_named(ray: Any, monkeypatch: pytest.M
     monkeypatch.setenv(on_ray.ADDRESS, address)
     with pytest.raises(UserError, match=f"no Ray cluster can be joined at RAY_ADDRESS={address}: .*refused"):
         sweep(tmp_path, Standing(tmp_path, "a"))
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    names = {"gone": f"{gone.pid}-a", "elsewhere": f"{gone.pid}-b", "here": f"{os.getpid()}-a", "else": "of-x"}
+    left = {name: tmp_path / f"{on_ray.PREFIX}{rest}" for name, rest in names.items()}
+    for folder in left.values():
+        (folder / "session").mkdir(parents=True)
+    monkeypatch.setattr(on_ray, "FOLDERS", tmp_path)
+    with RunLock(left["elsewhere"] / ".lock"), on_ray._folder() as made:
+        assert {name for name, folder in left.items() if folder.exists()} == {"elsewhere", "here", "else"}
+        assert Path(made).parent == tmp_path
+    assert not Path(made).exists()

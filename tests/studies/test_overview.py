@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -17,9 +18,11 @@ def one(name: str, seed: int, phase: Phase, **others: object) -> RunStatus:
     return RunStatus(Run(f"{name}-s{seed}", name, (), seed), phase, **others)  # type: ignore[arg-type]
 
 
-def shown(*runs: RunStatus, width: int = 80, height: int = 1000, fits: bool = False) -> list[str]:
+def shown(
+    *runs: RunStatus, width: int = 80, height: int = 1000, fits: bool = False, busy: bool = True, **others: Any
+) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height)
-    console.print(Overview(Status("quick", Path("studies/quick"), runs, False), fits))
+    console.print(Overview(Status("quick", Path("studies/quick"), runs, busy, **others), fits))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -40,6 +43,57 @@ def test_each_experiment_has_a_mark_for_each_seed_in_their_order() -> None:
     lines = shown(*(one(name, seed, phase) for seed, phase in enumerate(phases, 5) for name in ("acai_16", "vae_16")))
     assert "seeds 5 to 7 from left to right" in lines
     assert "acai_16  ✓ ✗ ●    vae_16   ✓ ✗ ●" in lines
+
+
+def test_one_of_a_kind_is_told_as_one() -> None:
+    lines = shown(one("acai", 3, Phase.RUNNING, samples=9, budget=9, left=0.3, whole=9.0, retries=1))
+    assert lines[0] == "quick  1 run in studies/quick" + " " * 40 + "almost done"
+    assert "seed 3" in lines
+    row = lines[lines.index("running") + 1].split()
+    assert " ".join(row[2:]) == "100% 9/9 almost done begun again 1 time"
+
+
+def test_what_is_no_part_of_the_plan_is_told_in_a_line() -> None:
+    lines = shown(one("a", 0, Phase.DONE), others=("a-s1", "a-s2", "a-s3"))
+    assert lines[-1] == "no part of the plan, though in studies/quick/runs: a-s1 and 2 more"
+
+
+def test_what_nobody_goes_on_with_says_how_to() -> None:
+    def told(**others: Any) -> bool:
+        runs = (one("a", 0, Phase.DONE), one("a", 1, Phase.WAITING))
+        return any(line.startswith("nothing is at work on it") for line in shown(*runs, **others))
+
+    assert told(busy=False)
+    assert not told(busy=True)
+    assert not told(busy=False, unsure=True)  # a cluster may be
+    assert "nothing" not in " ".join(shown(one("a", 0, Phase.DONE), busy=False))
+    lines = " ".join(shown(one("a", 0, Phase.FAILED, said="NaN"), busy=False))
+    assert lines.endswith("go on, with options as before: acaikit sweep studies/quick")
+
+
+@pytest.mark.parametrize("width", [120, 80, 60, 46])
+def test_numbers_are_never_cut_and_names_keep_their_seeds(width: int) -> None:
+    name = "quickstart_baseline"
+    lines = shown(
+        *(
+            one(name, seed, Phase.RUNNING, samples=11_200, budget=32_768, left=41.0, where="a machine of a long name")
+            for seed in range(2)
+        ),
+        *(one(name, 2 + n, Phase.WAITING, said="pending (JobArrayTaskLimit)", where="job 12_3") for n in range(2)),
+        width=width,
+    )
+    assert max(map(len, lines)) <= width
+    for seed in range(2):
+        line = lines[lines.index("running") + 1 + seed]
+        assert line.startswith(f"{name}-s{seed} ")
+        assert " 34%  " in line and "about 41s left" in line
+        assert ("11.2k/32.8k" in line) == (width > 46)
+        assert ("━" in line) == ("long name" in line) == (width == 120)
+        assert "…" not in line
+    waits = lines[lines.index("waiting") + 1]
+    assert "-s2 and 1 more  pending" in waits
+    assert ("…" in waits) == (width < 80)
+    assert ("job 12_3" in waits) == (width >= 80)
 
 
 def test_seeds_that_are_no_range_are_listed() -> None:

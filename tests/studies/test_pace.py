@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acaikit.studies.pace import pace, roughly
+from acaikit.studies.pace import at_once, pace, roughly
 from acaikit.studies.progress import Progress
 
 BUDGET = 1000
@@ -96,3 +96,10 @@ def test_a_duration_that_is_said_is_close_to_the_true_one(seconds: float) -> Non
     units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
     read = sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([smhd])", roughly(seconds)))
     assert abs(read - seconds) <= max(0.5, 0.34 * seconds if seconds < 3600 else seconds / 40)
+
+
+def test_those_at_work_when_the_last_began_are_counted() -> None:
+    assert at_once([]) == 0
+    assert at_once([(0, 5), (1, math.inf), (2, 9)]) == 3
+    assert at_once([(0, 2), (1, math.inf), (2, 9)]) == 2  # one made room for the next
+    assert at_once([(0, math.inf), (9, -math.inf)]) == 1  # the last was killed

@@ -3,12 +3,9 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from acaikit.config import build, read_recipe
 from acaikit.config.resolve import differences
@@ -16,17 +13,8 @@ from acaikit.errors import ConfigError, UserError
 from acaikit.experiment import Experiment
 from acaikit.recipes import STUDY, shipped
 from acaikit.studies import plan
-from acaikit.studies.layout import NAME, StudyDir
+from acaikit.studies.layout import StudyDir
 from acaikit.studies.plan import Draft, draft
-
-VALUES = st.one_of(
-    st.integers(-3, 3), st.floats(0, 1), st.text(max_size=8), st.sampled_from(["a b", "a_b", "'a b'", "ä", "x" * 300])
-)
-GRIDS = st.dictionaries(
-    st.sampled_from(["ACAI.weight", "depth", "Experiment.batch_size", "s/KL.weight"]),
-    st.lists(VALUES, min_size=1, max_size=4, unique_by=(plan._written, lambda value: value)),
-    max_size=3,
-)
 
 
 @cache
@@ -39,20 +27,6 @@ def study(folder: Path, text: str) -> str:
     file = folder / "own.gin"
     file.write_text(text)
     return str(file)
-
-
-@settings(deadline=None, max_examples=60)
-@given(GRIDS)
-def test_whatever_the_grid_names_are_distinct_and_lead_nowhere_else(grid: dict) -> None:
-    cells = list(plan._cells(plan.Study(["r"], grid=grid)))
-    tails = plan._tails(cells)
-    assert len(set(tails)) == len(cells) == len(tails)
-    assert all(NAME.fullmatch(f"mnist_denoising_acai_256{tail}-s4") for tail in tails)
-    assert plan._tails(cells) == tails
-    # A value more changes the name of no other: its run would begin anew.
-    for drop in range(len(cells)):
-        rest = cells[:drop] + cells[drop + 1 :]
-        assert plan._tails(rest) == tails[:drop] + tails[drop + 1 :]
 
 
 def test_names_are_what_a_reader_expects(tmp_path: Path) -> None:
@@ -115,16 +89,6 @@ def test_seeds_and_bindings_stand_above_the_studys() -> None:
     assert [run.name for run in found.plan.runs] == ["lines_vae_64-s7", "lines_vae_64-s8"]
 
 
-def test_evaluators_with_their_settings(tmp_path: Path) -> None:
-    text = "Study.recipes = ['quickstart']\nStudy.evaluators = [@KMeans(), @Reconstruction()]\nKMeans.restarts = 5\n"
-    words = draft(study(tmp_path, text)).plan.evaluation
-    assert words[:4] == ("--with", "KMeans", "--with", "Reconstruction")
-    assert words[4] == "--set" and re.fullmatch(r".*KMeans\.restarts = 5", words[5])
-    given = [word for option, word in pairwise(words) if option == "--set"]
-    (made,) = build(read_recipe("quickstart", [*given, "Experiment.evaluators = [@KMeans()]"])).evaluators
-    assert made.restarts == 5
-
-
 def test_a_recipe_beside_the_study_comes_first(tmp_path: Path) -> None:
     (tmp_path / "mine.gin").write_text("include 'quickstart.gin'\nACAI.weight = 0.25\n")
     found = draft(study(tmp_path, "Study.recipes = ['mine.gin', 'quickstart']\nStudy.seeds = [0]\n"))
@@ -143,6 +107,62 @@ def test_all_faults_come_in_one_report(tmp_path: Path) -> None:
         draft(study(tmp_path, text))
     said = str(caught.value)
     assert "did you mean quickstart" in said and "did you mean samples" in said and "own.gin" in said
+
+
+def faults(file: str, *settings: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        draft(file, settings)
+    return caught.value.faults
+
+
+def test_a_fault_is_told_once_with_its_line_in_the_study(tmp_path: Path) -> None:
+    text = (
+        "Study.recipes = ['quickstart', 'lines_vae_64']\nStudy.overrides = [\n  'Experiment.batch_size = -2',\n"
+        "  'Experiment.sampels = 1']\nStudy.grid = {'Experiment.depht': [3, 4, 5], 'ACIA.weight': [1, 2],\n"
+        "  'Experiment.seed': [1, 2]}\n"
+    )
+    file = study(tmp_path, text)
+    found = faults(file)
+    assert sorted(found) == sorted(set(found)) and "(with " not in "".join(found)
+    # A part that is misspelled is found in reading, and then nothing is built.
+    assert [fault.partition(": ")[0] for fault in found] == [f"{file}:5"]
+    found = faults(study(tmp_path, text.replace("'ACIA.weight': [1, 2],", "")))
+    assert [fault.partition(": ")[::2] for fault in found] == [(f"{file}:5", "the seeds are what Study.seeds says")]
+    text = text.replace("'ACIA.weight': [1, 2],", "").replace("'Experiment.seed': [1, 2]", "")
+    found = faults(study(tmp_path, text))
+    assert [fault.partition(": ")[0] for fault in found] == [f"{file}:2", f"{file}:2", f"{file}:5"]
+    assert "depht" in found[2]
+
+
+def test_a_parameter_that_is_set_twice(tmp_path: Path) -> None:
+    grid = "Study.grid = {'ACAI.weight': [0.0, 0.1, 0.5]}\n"
+    file = study(tmp_path, f"Study.recipes = ['quickstart']\nStudy.overrides = ['ACAI.weight = 0.1']\n{grid}")
+    again = "ACAI.weight is bound a second time; the first is"
+    assert faults(file) == [f"{file}:3: {again} {file}:2: keep one of them"]
+    given = "Study.overrides = ['ACAI.weight = 1']"
+    (said,) = faults(file, given)
+    assert said == f"{file}:3: {again} --set {given!r}: keep one of them"
+
+
+def test_what_does_not_fit_all_recipes(tmp_path: Path) -> None:
+    text = "Study.recipes = ['quickstart', 'quickstart_baseline']\nStudy.grid = {'ACAI.weight': [0.1, 0.5]}\n"
+    (said,) = faults(study(tmp_path, text))
+    assert said.startswith(f"{tmp_path / 'own.gin'}:2: nothing reads ACAI.weight")
+    assert "(with quickstart_baseline; what is meant for some recipes alone goes into a study of theirs" in said
+
+
+def test_a_recipes_own_fault(tmp_path: Path) -> None:
+    (tmp_path / "mine.gin").write_text("include 'quickstart.gin'\nExperiment.batch_size = -3\n")
+    (said,) = faults(study(tmp_path, "Study.recipes = ['quickstart', 'mine.gin']\nStudy.overrides = ['scales = 2']\n"))
+    assert re.match(r"mine, resolved:\d+: .*-3 \(with mine\)$", said)
+
+
+def test_a_study_with_the_name_of_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "Study.recipes = ['acaikit.quickstart']\nStudy.overrides = ['ACAI.weight = 0.25']\n"
+    Path("quickstart.gin").write_text(text)
+    found = draft("quickstart.gin", seeds=[1])
+    assert build(found.config(found.plan.runs[0])).regularizers[0].weight == 0.25
 
 
 @pytest.mark.parametrize(

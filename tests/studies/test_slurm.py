@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from acaikit.runs.session import open_session
 from acaikit.studies.layout import Plan, Run, StudyDir
 from acaikit.studies.outcome import Outcome, State
 from acaikit.studies.queue import QueueEntry, ask, queued, remember, submitted
-from acaikit.studies.slurm import MINUTES, Resources, parse_minutes, submit
+from acaikit.studies.slurm import MINUTES, PROGRAMS, Resources, parse_minutes, submit
 from acaikit.studies.worker import Worker
 
 PATIENCE = 240.0
@@ -46,8 +47,15 @@ def note(word):
         file.write(word + "\\n")
 
 def save(number, frame):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    time.sleep(0.3)
+    asked = time.monotonic()
+
+    def end(number, frame):  # as acaikit does, unless both signals come for one reason
+        if time.monotonic() - asked >= 0.5:
+            note("torn")
+            os._exit(143)
+
+    signal.signal(signal.SIGTERM, end)
+    time.sleep(0.7)
     note("saves")
     sys.exit(143)
 
@@ -171,9 +179,10 @@ class Handed:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if why := missing():
         pytest.skip(why)
-    # Elsewhere than beside the package itself, which ``python -m`` would find before the stand-in.
     with pytest.MonkeyPatch.context() as patch, slurm_cluster(cpus=20) as running:
-        patch.chdir(tmp_path_factory.mktemp("work"))
+        work = tmp_path_factory.mktemp("work")
+        (work / "random.py").write_text("raise SystemExit('a file of the user, beside the study')")
+        patch.chdir(work)
         for name, value in running.environment.items():
             patch.setenv(name, value)
         patch.setenv("SLURM_NTASKS", "3")  # as in an interactive allocation, whose size isn't that of the jobs
@@ -318,6 +327,9 @@ def test_what_waits_is_known_and_a_full_disk_stops_it(cluster: Cluster, array: H
         "full": QueueEntry(jobs[0], "RUNNING", "None"),
         "never": QueueEntry(jobs[1], "PENDING", "JobArrayTaskLimit"),
     }
+    other = Handed(tmp_path / "other", cluster, {"a": ""}).study
+    remember(other, "a", jobs[0])
+    assert queued(other) == {}  # that number is another study's by now
     handed.study.recipe("go").with_suffix(".notes").touch()
     handed.await_end()
     assert handed.outcome("full").state is State.UNWRITABLE
@@ -400,12 +412,71 @@ def test_where_there_is_no_slurm_that_is_told(tmp_path: Path, monkeypatch: pytes
         submit(StudyDir(tmp_path), [], Resources())
 
 
+def study_of_two(folder: Path) -> tuple[StudyDir, list[Worker]]:
+    study = StudyDir(folder)
+    study.write(Plan("study", "study.gin", tuple(Run(name, "r", (), 0) for name in "ab"), ()), {"r": ""})
+    return study, [Worker(study.path, name, 1) for name in "ab"]
+
+
+@pytest.fixture
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Shell scripts in place of Slurm's programs: sbatch does what it is told, each notes its arguments in a file."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    notes = tmp_path / "notes"
+
+    def write(sbatch: str) -> Path:
+        for name in PROGRAMS:
+            (programs / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {notes}\n{sbatch * (name == "sbatch")}\n')
+            (programs / name).chmod(0o755)
+        return notes
+
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    return write
+
+
+def test_ctrl_c_loses_no_job_that_was_handed_over(stub: Callable[[str], Path], tmp_path: Path) -> None:
+    stub("kill -INT $PPID; kill -INT $$; echo Submitted batch job 7")
+    study, workers = study_of_two(tmp_path / "study")
+    assert submit(study, workers, Resources()) == ["7_0", "7_1"]
+    assert [submitted(study, name) for name in "ab"] == ["7_0", "7_1"]
+
+
+def test_jobs_that_cannot_be_remembered_are_cancelled(
+    stub: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = stub("echo Submitted batch job 7")
+    study, workers = study_of_two(tmp_path / "study")
+    (study.path / "tasks").mkdir()
+    (study.path / "tasks" / "b").touch()
+    with pytest.raises(UserError, match="study can't be written, so that Slurm was handed nothing"):
+        submit(study, workers, Resources())
+    assert notes.read_text().splitlines()[-1] == "scancel 7"
+
+
+def test_more_jobs_than_slurm_takes_are_refused_with_advice(stub: Callable[[str], Path], tmp_path: Path) -> None:
+    stub("echo 'sbatch: error: Batch job submission failed: Invalid job array specification' >&2; exit 1")
+    study, workers = study_of_two(tmp_path / "study")
+    with pytest.raises(UserError, match=r"Invalid job array specification \(2 jobs at once; fewer: --pack"):
+        submit(study, workers, Resources())
+
+
+def test_a_folder_that_slurm_would_misread_is_refused(stub: Callable[[str], Path], tmp_path: Path) -> None:
+    notes = stub("echo Submitted batch job 7")
+    study, workers = study_of_two(tmp_path / "100%aug")
+    with pytest.raises(UserError, match=r"a path has %.*--dir"):
+        submit(study, workers[:1], Resources())
+    assert not notes.exists()
+
+
 def test_resources_are_read_from_options() -> None:
     texts = ["partition=a,b,time=1-0,exclude=n[1-3],n5", "cpus_per_task=8,mem_per_cpu=2G,exclusive="]
     read = Resources.read(texts, pack=3)
     others = {"partition": "a,b", "exclude": "n[1-3],n5", "mem-per-cpu": "2G", "exclusive": True}
     assert read == Resources(1440, 8, 3, others)
     assert read.threads == 2
+    exported = Resources.read(["export=ALL,DATA=/data,gres=gpu:1"])
+    assert exported.others == {"export": "ALL,DATA=/data", "gres": "gpu:1"}
     assert Resources.read([], pack=2) == Resources(MINUTES, 2, 2, {})
     assert Resources.read(["cpus_per_task=1"], pack=2).threads == 1
 
@@ -422,6 +493,7 @@ def test_resources_are_read_from_options() -> None:
         ("time=soon", "write minutes, M:S, H:M:S, D-H"),
         ("time=2", "would be left"),
         ("time=", "write minutes"),
+        ("job_name=", "write a name"),
         ("comment=a\n#SBATCH --array=0-3", "one line"),
     ],
 )

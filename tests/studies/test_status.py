@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -18,11 +17,13 @@ import pytest
 from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.lock import Holder, RunLock
 from acaikit.artifacts.publish import make_folder
+from acaikit.artifacts.rundir import RunDir
 from acaikit.errors import RunError
 from acaikit.studies.layout import Plan, Run, StudyDir
 from acaikit.studies.outcome import Outcome, Stage, State
+from acaikit.studies.progress import newest
 from acaikit.studies.queue import QueueEntry, remember
-from acaikit.studies.status import Phase, RunStatus, Status, is_held, look
+from acaikit.studies.status import Phase, RunStatus, Status, look
 
 NOW = 1_800_000_000.0
 BUDGET = 1000
@@ -44,6 +45,9 @@ def make(path: Path, runs: int = 1, evaluation: tuple[str, ...] = MEASURE) -> St
 def save(study: StudyDir, seed: int, *points: tuple[int, float]) -> None:
     """Save checkpoints: samples, and seconds before `NOW`."""
     checkpoints = Checkpoints(study.run(f"r-s{seed}") / "checkpoints", "")
+    directory = RunDir(study.run(f"r-s{seed}"))
+    if not directory.exists():
+        directory.write_run({"run_id": "0"})
     for samples, ago in points:
         checkpoints.save(samples, {"samples": samples, "budget": BUDGET})
         os.utime(checkpoints.path(samples), (NOW - ago, NOW - ago))
@@ -55,6 +59,13 @@ def note(study: StudyDir, seed: int, state: State, **others: object) -> None:
     if state is not State.RUNNING:
         known["ended"] = at(NOW - 10)
     Outcome(state=state, **(known | others)).store(study.outcome_file(f"r-s{seed}"))  # type: ignore[arg-type]
+
+
+def finish(study: StudyDir, seed: int, ago: float = 20, **others: object) -> None:
+    """Save all of a run, and note that it is done."""
+    save(study, seed, (BUDGET, ago))
+    done: dict[str, object] = {"evaluation": MEASURE, "checkpoint": newest(study.run(f"r-s{seed}"))}
+    note(study, seed, State.DONE, **(done | others))
 
 
 def only(study: StudyDir, queue: dict[str, QueueEntry] | None = None) -> RunStatus:
@@ -92,26 +103,57 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
         look(StudyDir(tmp_path))
 
 
-@pytest.mark.parametrize("saved_before_the_end", [True, False])
-def test_done_is_what_is_trained_and_measured(tmp_path: Path, saved_before_the_end: bool) -> None:
-    """Also where clocks differ, and a checkpoint is younger than the end of the turn that saved it."""
+def test_done_is_what_is_trained_and_measured(tmp_path: Path) -> None:
     study = make(tmp_path)
-    save(study, 0, (BUDGET, 20 if saved_before_the_end else 0))
-    note(study, 0, State.DONE, evaluation=(*MEASURE, str(BUDGET)))
+    finish(study, 0)
     found = only(study)
     assert (found.phase, found.fraction, found.whole) == (Phase.DONE, 1.0, 90.0)
+    assert (found.samples, found.budget) == (BUDGET, BUDGET)
 
 
 def test_done_is_not_what_was_trained_further_removed_or_has_more_to_be_measured(tmp_path: Path) -> None:
     study = make(tmp_path, 3)
-    for seed in range(3):
-        note(study, seed, State.DONE, evaluation=(*MEASURE, str(BUDGET)) if seed else ("--with", "Other", str(BUDGET)))
-    save(study, 0, (BUDGET, 20))
+    finish(study, 0, evaluation=("--with", "Other"))
     save(study, 1, (BUDGET // 2, 5))
+    note(study, 1, State.DONE, evaluation=MEASURE, checkpoint="another")
+    note(study, 2, State.DONE, evaluation=MEASURE, checkpoint="another")
     measured, trained, removed = look(study, now=NOW).runs
     assert {run.phase for run in (measured, trained, removed)} == {Phase.WAITING}
     assert measured.said == "trained, still to be measured"
     assert trained.said == removed.said == "its run directory was removed or trained further"
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_run_directory_that_cannot_be_read_is_a_failure(tmp_path: Path, done: bool) -> None:
+    study = make(tmp_path)
+    finish(study, 0)
+    if not done:
+        note(study, 0, State.RUNNING)
+    file = RunDir(study.run("r-s0")).run_file
+    was = file.read_bytes()
+    file.write_text("x")
+    found = only(study)
+    assert found.phase is Phase.FAILED and str(file) in found.said
+    with RunLock(study.task_lock("r-s0")):
+        assert only(study).phase is (Phase.FAILED if done else Phase.RUNNING)
+    file.write_bytes(was)  # put back, it is seen to be
+    assert only(study).phase is (Phase.DONE if done else Phase.WAITING)
+
+
+def test_without_its_run_file_a_run_is_not_called_trained(tmp_path: Path) -> None:
+    study = make(tmp_path, evaluation=())
+    finish(study, 0)
+    RunDir(study.run("r-s0")).run_file.unlink()
+    assert only(study).said == "its run directory was removed or trained further"
+
+
+def test_run_directories_that_are_no_part_of_the_plan_are_named(tmp_path: Path) -> None:
+    study = make(tmp_path, 1)
+    assert look(study).others == ()
+    for seed in (2, 1, 0):
+        save(study, seed, (BUDGET, 20))
+    make_folder(study.run("no-run"))
+    assert look(study).others == ("r-s1", "r-s2")
 
 
 def test_a_worker_at_work_is_known_by_its_lock_not_by_its_word(tmp_path: Path) -> None:
@@ -151,35 +193,6 @@ def test_before_its_first_checkpoint_a_run_has_but_its_age(tmp_path: Path) -> No
     assert (found.phase, found.budget, found.left, found.lasted) == (Phase.RUNNING, 0, None, 100.0)
 
 
-def test_looking_takes_the_lock_from_nobody_and_writes_nothing(tmp_path: Path) -> None:
-    lock = tmp_path / ".lock"
-    assert not is_held(lock)
-    assert not lock.exists()
-    with RunLock(lock):
-        before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-        assert is_held(lock)
-        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
-    assert not is_held(lock)
-    with RunLock(lock):  # it isn't held by whoever looked
-        pass
-
-
-def test_any_number_may_look_at_once(tmp_path: Path) -> None:
-    lock = tmp_path / ".lock"
-    lock.touch()
-    with lock.open() as other:
-        fcntl.flock(other, fcntl.LOCK_SH)
-        assert not is_held(lock)
-
-
-def test_where_a_lock_cannot_be_opened_its_holder_is_believed(tmp_path: Path) -> None:
-    lock = tmp_path / ".lock"
-    lock.symlink_to(tmp_path / "elsewhere")
-    assert not is_held(lock)
-    lock.with_name(".holder").write_text(json.dumps(vars(Holder(1, "node7", "me", at(NOW)))))
-    assert is_held(lock)
-
-
 def test_a_training_that_outlived_its_worker_is_seen_and_its_lock_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +203,7 @@ def test_a_training_that_outlived_its_worker_is_seen_and_its_lock_left_alone(
     with RunLock(run_lock), monkeypatch.context() as patch:
         patch.setattr("fcntl.flock", lambda *args: pytest.fail("a lock was tried"))
         found = only(study)
-    assert (found.phase, found.where) == (Phase.RUNNING, f"process {os.getpid()} on its own")
+    assert (found.phase, found.where) == (Phase.RUNNING, f"process {os.getpid()}, outside a sweep")
     # What a killed node left behind says nothing.
     run_lock.with_name(".holder").write_text(json.dumps(vars(Holder(1, "node7", "me", at(NOW)))))
     assert only(study).said == "interrupted at 50%"
@@ -230,7 +243,20 @@ def test_a_job_that_left_the_queue_without_a_word_is_told(tmp_path: Path) -> Non
     study = make(tmp_path)
     remember(study, "r-s0", "12_3")
     assert only(study, {}).said == "its job 12_3 ended without a word"
-    assert only(study).said == ""  # nobody asked the queue
+
+
+def test_what_became_of_a_job_is_not_known_where_the_queue_cannot_be_asked(tmp_path: Path) -> None:
+    study = make(tmp_path, 4)
+    for seed in range(3):
+        remember(study, f"r-s{seed}", f"12_{seed}")
+    save(study, 1, (200, 40))
+    note(study, 1, State.RUNNING)  # on a node, whose lock isn't seen here
+    note(study, 2, State.FAILED, lines=("NaN",))
+    status = look(study)
+    assert status.unsure and not look(study, {}).unsure
+    told = "handed to Slurm; whether it still runs isn't known"
+    assert [run.said for run in status.runs] == [told, told, "NaN", ""]
+    assert [run.where for run in status.runs[:2]] == ["job 12_0", "job 12_1"]
 
 
 def test_a_study_is_busy_while_it_is_swept(tmp_path: Path) -> None:
@@ -245,9 +271,10 @@ def test_the_time_left_is_that_of_all_runs_over_those_at_work(tmp_path: Path) ->
     for seed, reached in ((0, 200), (1, 400)):
         save(study, seed, (reached - 100, 10), (reached, 0))  # 10 samples a second: 80 and 60 seconds are left
         note(study, seed, State.RUNNING)
+    earlier = {"began": at(NOW - 900), "ended": at(NOW - 800)}
     save(study, 2, (500, 50))
-    note(study, 2, State.STOPPED)  # half of 100 seconds is left
-    note(study, 3, State.FAILED)  # nobody will go on with it
+    note(study, 2, State.STOPPED, **earlier)  # half of 100 seconds is left
+    note(study, 3, State.FAILED, **earlier)  # nobody will go on with it
     with ExitStack() as stack:
         for seed in range(2):
             stack.enter_context(RunLock(study.task_lock(f"r-s{seed}")))
@@ -255,6 +282,21 @@ def test_the_time_left_is_that_of_all_runs_over_those_at_work(tmp_path: Path) ->
     assert status.left == pytest.approx((80 + 60 + 50 + 100 + 100) / 2)
     assert status.fraction == pytest.approx((0.2 + 0.4 + 0.5) / 6)
     assert look(study, now=NOW).left is None  # nothing is at work
+
+
+def test_the_time_left_does_not_jump_when_a_run_of_a_pack_ends(tmp_path: Path) -> None:
+    """One job at once, of two runs; the next begins when both are over."""
+    study = make(tmp_path, 4)
+    for seed, began in ((0, 100), (1, 99)):
+        save(study, seed, (900, 10), (980, 2))  # 10 samples a second
+        note(study, seed, State.RUNNING, began=at(NOW - began))
+    with RunLock(study.task_lock("r-s0")), RunLock(study.task_lock("r-s1")):
+        before = look(study, now=NOW).left
+    finish(study, 0, ago=0)
+    with RunLock(study.task_lock("r-s1")):
+        after = look(study, now=NOW).left
+    assert before == pytest.approx((0 + 0 + 100 + 100) / 2, rel=0.1)
+    assert after == pytest.approx(before, rel=0.1)
 
 
 def test_the_last_run_keeps_a_study_for_as_long_as_it_takes() -> None:
@@ -286,15 +328,16 @@ def test_times_that_are_none_are_no_reason_to_fail(tmp_path: Path) -> None:
     assert (found.phase, found.samples, found.lasted, found.left) == (Phase.RUNNING, 500, None, None)
 
 
-def test_a_study_that_is_done_is_looked_at_without_opening_a_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_look_opens_no_file_of_a_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make(tmp_path, 3)
     for seed in range(3):
-        save(study, seed, (BUDGET, 20))
-        note(study, seed, State.DONE, evaluation=(*MEASURE, str(BUDGET)))
-    monkeypatch.setattr(Checkpoints, "peek", lambda *args: pytest.fail("a checkpoint was opened"))
-    assert len(look(study).those(Phase.DONE)) == 3
+        finish(study, seed)
+    first = look(study, now=NOW)
+    for name in ("checkpoints.Checkpoints.peek", "rundir.read_h5"):
+        monkeypatch.setattr(f"acaikit.artifacts.{name}", lambda *args: pytest.fail("a file was read"))
+    monkeypatch.setattr("acaikit.studies.fault.read_h5", lambda *args, **given: pytest.fail("a file was read"))
+    assert look(study, now=NOW) == first
+    assert len(first.those(Phase.DONE)) == 3
 
 
 def test_the_clock_is_used_where_no_time_is_given(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import re
+import shutil
 import signal
 import sys
 import time
@@ -19,16 +20,19 @@ from faults import tiny
 
 from acaikit.artifacts import lock
 from acaikit.artifacts.checkpoints import Checkpoints
-from acaikit.artifacts.lock import RunLock
+from acaikit.artifacts.lock import RunLock, is_running
 from acaikit.artifacts.metrics import read_metrics
 from acaikit.artifacts.rundir import RunDir
 from acaikit.config import read_recipe
 from acaikit.runs.session import open_session
 from acaikit.studies import outcome as outcomes
+from acaikit.studies import process as processes
 from acaikit.studies import worker as module
 from acaikit.studies.layout import Plan, Run, StudyDir
 from acaikit.studies.outcome import Outcome, Stage, State
-from acaikit.studies.worker import LINES, RETRIES, Worker
+from acaikit.studies.process import LINES, Ended
+from acaikit.studies.todo import is_done
+from acaikit.studies.worker import RETRIES, Worker
 
 EVALUATION = ("--with", "kmeans")
 LIMIT = 120
@@ -50,9 +54,13 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def reach(run: Path, samples: int) -> None:
-    """Leave the checkpoint of a run that has seen so many of 64 samples."""
-    Checkpoints(RunDir(run).checkpoints, "id").save(samples, {"samples": samples, "budget": max(samples, 64)})
+def train(run: Path, samples: int, weights: float = 1.0) -> None:
+    """Leave a run that has seen so many of 64 samples."""
+    if not RunDir(run).exists():
+        run.mkdir(parents=True)
+        RunDir(run).write_run({"run_id": "id"})
+    state = {"samples": samples, "budget": max(samples, 64), "model": np.full(3, weights)}
+    Checkpoints(RunDir(run).checkpoints, "id").save(samples, state)
 
 
 class OneRun:
@@ -61,7 +69,7 @@ class OneRun:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.dir = folder, StudyDir(folder / "study")
         self.plan(EVALUATION)
-        reach(folder / "trained", 64)
+        train(folder / "trained", 64)
         script = folder / "acaikit.sh"
         script.write_text(f'here="{folder}"\n{STAND_IN}')
         monkeypatch.setattr(module, "COMMAND", ("/bin/sh", "--", str(script)))
@@ -121,7 +129,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OneRun]:
 
 
 def test_a_turn_trains_and_measures(study: OneRun) -> None:
-    study.acts('echo "a word" >&2; env > "$here/env"; training; echo "{}"')
+    study.acts('echo "a word" >&2; env > "$here/env"; training; echo \'{"saved": true}\'')
     outcome = study.turn()
     assert (outcome.state, outcome.stage, outcome.retries, outcome.lines) == (State.DONE, Stage.EVALUATION, 0, ())
     assert outcome.began <= outcome.ended
@@ -141,14 +149,15 @@ def test_a_turn_trains_and_measures(study: OneRun) -> None:
 
 def test_what_is_done_is_not_done_again(study: OneRun) -> None:
     """Other arguments are another evaluation, and so are more samples."""
-    reach(study.dir.run("x-s0"), 64)
+    train(study.dir.run("x-s0"), 64)
     for reason in ("first", "arguments", "samples"):
         if reason == "arguments":
             study.plan((*EVALUATION, "--set", "KMeans.restarts=2"))
         if reason == "samples":
-            reach(study.dir.run("x-s0"), 96)
+            train(study.dir.run("x-s0"), 96)
         for _ in range(2):
             assert study.turn().state is State.DONE
+            assert is_done(study.dir, study.dir.read(), "x-s0")
         assert (
             study.commands.count("eval") == len(study.commands) == ("first", "arguments", "samples").index(reason) + 1
         )
@@ -158,7 +167,7 @@ def test_what_is_done_is_not_done_again(study: OneRun) -> None:
 
 
 def test_an_unfinished_run_is_gone_on_with(study: OneRun) -> None:
-    reach(study.dir.run("x-s0"), 32)
+    train(study.dir.run("x-s0"), 32)
     assert study.turn().state is State.DONE
     assert study.commands == ["run", "eval"]
 
@@ -192,7 +201,8 @@ def test_an_error_is_not_tried_again_and_its_last_lines_are_kept(study: OneRun, 
     assert [line.strip() for line in outcome.lines[-2:]] == ["100", f"ValueError: ' {code} \xe9"]
     assert len(outcome.lines) == LINES
     assert study.commands == ["run"]
-    assert study.dir.log("x-s0").read_text().splitlines()[1:5] == ["1", "2", "3", "4"]
+    logged = study.dir.log("x-s0").read_text().splitlines()
+    assert "NaN" in logged and [line for line in logged[1:] if line != "NaN"][:4] == ["1", "2", "3", "4"]
 
 
 def test_a_failed_evaluation_costs_no_training(study: OneRun) -> None:
@@ -234,7 +244,7 @@ def test_another_worker_at_the_run_is_waited_for(study: OneRun, monkeypatch: pyt
         _, future = study.start()
         until(lambda: len(looks) > 2)
         assert study.calls == [] and study.dir.outcome("x-s0") is None
-        reach(study.dir.run("x-s0"), 64)
+        train(study.dir.run("x-s0"), 64)
     assert future.result(LIMIT).state is State.DONE
     assert study.commands == ["eval"]
 
@@ -327,48 +337,85 @@ def test_a_signals_handler_may_stop_it(study: OneRun) -> None:
 
 
 def test_a_stop_while_the_process_is_made_reaches_it(study: OneRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    popen = module.subprocess.Popen
+    popen = processes.subprocess.Popen
 
     def stopped(*command: Any, **how: Any) -> Any:
         worker.stop()
         return popen(*command, **how)
 
-    monkeypatch.setattr(module.subprocess, "Popen", stopped)
+    monkeypatch.setattr(processes.subprocess, "Popen", stopped)
     study.acts("until_told 'exit 143'")
     worker, future = study.start()
     assert future.result(LIMIT).state is State.STOPPED
 
 
-def test_what_goes_wrong_in_the_worker_leaves_no_process_behind(study: OneRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(log: Any, line: str, add: Callable[..., None] = module._Log.add) -> None:
-        if line == "now":
-            raise KeyboardInterrupt
-        add(log, line)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("a fault of acaikit's")])
+def test_what_goes_wrong_in_the_worker_leaves_no_process_behind(
+    study: OneRun, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    def fail(process: processes.Process, wait: Callable[[processes.Process], Ended] = processes.Process.wait) -> Ended:
+        study.await_process(1)
+        monkeypatch.setattr(processes.Process, "wait", wait)
+        raise error
 
-    monkeypatch.setattr(module._Log, "add", fail)
-    study.acts(
-        """(while [ ! -e "$here/at-1" ]; do sleep 0.01; done; echo now >&2) & until_told ': > "$here/ended"; exit 1'"""
-    )
-    with pytest.raises(KeyboardInterrupt):
-        study.worker()()
+    monkeypatch.setattr(processes.Process, "wait", fail)
+    study.acts("""until_told ': > "$here/ended"; exit 1'""")
+    worker = study.worker()
+    if error is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            worker()
+        assert study.dir.outcome("x-s0").state is State.STOPPED
+    else:
+        outcome = worker()
+        assert (outcome, outcome.state) == (study.dir.outcome("x-s0"), State.FAILED)
+        assert outcome.lines[-1] == "RuntimeError: a fault of acaikit's"
     assert (study.folder / "ended").exists()
-    assert study.dir.outcome("x-s0").state is State.STOPPED
     with RunLock(study.dir.task_lock("x-s0")):
         pass
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        """echo chatter; echo '{"stopped_by": "unsaved"}'; echo why >&2; exit 1""",
-        f"echo 'error: r cannot be written: [Errno 28] {os.strerror(errno.ENOSPC)}' >&2; exit 2",
-    ],
-    ids=["the run", "anything"],
-)
-def test_a_full_disk_is_told_from_other_failures(study: OneRun, script: str) -> None:
-    study.acts(script)
+@pytest.mark.parametrize("stopped_by", ["unsaved", "max-time"])
+def test_a_run_that_can_not_be_saved_is_told_from_other_failures(study: OneRun, stopped_by: str) -> None:
+    study.acts(f"""echo chatter; echo '{{"stopped_by": "{stopped_by}"}}'; echo why >&2; exit 1""")
     outcome = study.turn()
-    assert (outcome.state, len(outcome.lines), len(study.calls)) == (State.UNWRITABLE, 1, 1)
+    assert outcome.state is (State.UNWRITABLE if stopped_by == "unsaved" else State.FAILED)
+    assert (outcome.lines, len(study.calls)) == (("why",), 1)
+
+
+def test_what_a_run_says_of_some_other_disk_is_no_fault_of_the_study(study: OneRun) -> None:
+    study.acts(f"echo 'error: /dev/shm/x: {os.strerror(errno.ENOSPC)}' >&2; exit 2")
+    assert study.turn().state is State.FAILED
+
+
+def test_what_a_process_leaves_behind_ends_with_it(study: OneRun) -> None:
+    """A child that lives on would keep what its parent had: a lock, the worker's ear, a GPU."""
+    study.acts('sleep 600 & echo $! > "$here/child"; echo why >&2; exit 1')
+    assert study.turn().lines == ("why",)
+    until(lambda: not is_running(int((study.folder / "child").read_text())))
+
+
+def test_a_run_that_is_trained_anew_is_measured_anew(study: OneRun) -> None:
+    assert study.turn().state is State.DONE
+    shutil.rmtree(study.dir.run("x-s0"))
+    shutil.rmtree(study.folder / "trained")
+    train(study.folder / "trained", 64, weights=2.0)
+    assert not is_done(study.dir, study.dir.read(), "x-s0")
+    assert study.turn().state is State.DONE
+    assert study.commands == ["run", "eval"] * 2
+
+
+def test_a_run_that_has_begun_keeps_its_threads(study: OneRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    train(study.dir.run("x-s0"), 32)
+    study.acts('env > "$here/env"; training')
+    assert study.turn().state is State.DONE
+    trained, measured = study.calls
+    assert "--threads" not in trained and measured.endswith("--threads 2 --device cpu")
+    assert "OMP_NUM_THREADS" not in study.folder.joinpath("env").read_text()
+
+
+def test_a_module_beside_the_study_is_not_taken_for_pythons() -> None:
+    assert (sys.executable, "-P", "-m", "acaikit") == module.COMMAND
 
 
 @pytest.mark.parametrize("write", [1, 2, 3])
@@ -399,7 +446,7 @@ def test_a_study_that_can_not_be_written(study: OneRun, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(lock.FileLock, "acquire", full)
     outcome = study.worker()()
-    assert (outcome.state, study.calls) == (State.UNWRITABLE, [])
+    assert (outcome, outcome.state, study.calls) == (study.dir.outcome("x-s0"), State.FAILED, [])
 
 
 def test_a_run_that_the_plan_lacks(study: OneRun) -> None:
