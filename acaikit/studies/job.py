@@ -8,12 +8,13 @@ submits it again.
 
 from __future__ import annotations
 
-import os
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 from acaikit.errors import UserError
@@ -22,14 +23,25 @@ from acaikit.studies.outcome import Outcome, State
 from acaikit.studies.queue import ask
 from acaikit.studies.worker import RETRIES, Worker
 
-# What a signal killed is tried again, as the signal may not come twice; an error would. A job that is cancelled isn't
-# RUNNING any more. Slurm takes the script's exit code for the job's.
-TEARDOWN = f"""rc=$?
+
+def teardown(folder: Path) -> list[str]:
+    """Return the last lines of a job's script, which requeue a job whose own process was killed.
+
+    What a signal killed is tried again, as the signal may not come twice; an error would.
+
+    Parameters
+    ----------
+    folder : Path
+        Where each job counts how often that happened: Slurm itself counts every requeue, also those for a limit.
+    """
+    # A job that is cancelled isn't RUNNING any more. Slurm takes the script's exit code for the job's.
+    return f"""rc=$?
 job=${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}
-if [ $rc -gt 128 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {RETRIES} ]; then
-  [ "$(squeue --noheader --jobs=$job --format=%T)" = RUNNING ] && scontrol requeue $job
+if [ $rc -gt 128 ] && [ "$(squeue --noheader --jobs=$job --format=%T)" = RUNNING ]; then
+  kills={shlex.quote(str(folder))}/$job.kills
+  echo $rc >> "$kills" && [ "$(wc -l < "$kills")" -le {RETRIES} ] && scontrol requeue $job
 fi
-exit $rc""".splitlines()
+exit $rc""".split("\n")
 
 
 class Job:
@@ -38,11 +50,13 @@ class Job:
     Parameters
     ----------
     workers : sequence of Worker
-        The pack.
+        The pack. A run that failed before this was made is tried again; one that fails later isn't, however often the
+        job is requeued.
     """
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.workers = tuple(workers)
+        self._before = tuple(worker.study.outcome(worker.run) for worker in workers)
         self._stopped = False
 
     def __call__(self) -> None:
@@ -60,9 +74,14 @@ class Job:
         # Slurm signals all processes of a job, also those that a worker started. Told to save, these would die of it
         # before their worker can ask them to; they inherit the mask of the thread that starts them.
         masked: dict[str, Any] = {"initializer": signal.pthread_sigmask, "initargs": (signal.SIG_BLOCK, {told})}
-        with handling({told: self._stop, signal.SIGTERM: self._stop}):
+        with handling({told: self._told, signal.SIGTERM: self._told}):
             with ThreadPoolExecutor(len(self.workers), **masked) as pool:
-                states = {outcome.state for outcome in pool.map(_turn, self.workers)}
+                turns = [pool.submit(_turn, *each) for each in zip(self.workers, self._before, strict=True)]
+                states = set()
+                for turn in as_completed(turns):
+                    states.add(turn.result().state)
+                    if State.UNWRITABLE in states:
+                        self._stop()
             if State.UNWRITABLE in states:
                 _cancel_waiting(environment)
             elif self._stopped and State.STOPPED in states:
@@ -70,7 +89,10 @@ class Job:
         if states != {State.DONE}:
             sys.exit(1)
 
-    def _stop(self, number: int, frame: object) -> None:
+    def _told(self, number: int, frame: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         # Several signals come for one reason, and a worker that is stopped twice ends its run at once.
         if not self._stopped:
             self._stopped = True
@@ -78,12 +100,14 @@ class Job:
                 worker.stop()
 
 
-def _turn(worker: Worker) -> Outcome:
-    """Let a worker do its run, unless this job has been requeued and the run failed before."""
-    before = worker.study.outcome(worker.run)
-    if before is not None and before.state is State.FAILED and os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
-        return before
-    return worker()
+def _turn(worker: Worker, before: Outcome | None) -> Outcome:
+    """Let a worker do its run, unless it has failed since the job was made; what went wrong is in the job's log too."""
+    outcome = worker.study.outcome(worker.run)
+    if outcome is None or outcome.state is not State.FAILED or outcome == before:
+        outcome = worker()
+    if outcome.state is not State.DONE:
+        sys.stderr.write("".join(f"{line}\n" for line in (f"{worker.run}: {outcome.state}", *outcome.lines)))
+    return outcome
 
 
 def _requeue(job: str) -> None:

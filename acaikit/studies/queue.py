@@ -61,7 +61,8 @@ def submitted(study: StudyDir, run: str) -> str | None:
 def queued(study: StudyDir) -> dict[str, QueueEntry]:
     """Return the runs of a study whose jobs wait, run or end in Slurm's queue.
 
-    Runs that were handed to no job aren't there, nor are those whose job is over.
+    Runs that were handed to no job aren't there, nor are those whose job is over, even if another one has its number by
+    now: what this study handed over runs a script of its own.
 
     Raises
     ------
@@ -69,7 +70,8 @@ def queued(study: StudyDir) -> dict[str, QueueEntry]:
         There are jobs, and Slurm can't be asked.
     """
     jobs = {run.name: job for run in study.read().runs if (job := submitted(study, run.name))}
-    entries = ask(set(jobs.values()))
+    listed = _list(jobs.values())
+    entries = {entry.job: entry for entry, script in listed if script and (study.jobs / Path(script).name).exists()}
     return {run: entries[job] for run, job in jobs.items() if job in entries}
 
 
@@ -81,10 +83,15 @@ def ask(jobs: Iterable[str]) -> dict[str, QueueEntry]:
     UserError
         There is no ``squeue``, or it fails.
     """
+    return {entry.job: entry for entry, _ in _list(jobs)}
+
+
+def _list(jobs: Iterable[str]) -> list[tuple[QueueEntry, str]]:
+    """Return the jobs, or all of their arrays, that are in the queue, and the script that each runs."""
     wanted = sorted({job.partition("_")[0] for job in jobs})  # a whole array at once, which makes a short command
     if not wanted:
-        return {}
-    command = ["squeue", "--noheader", "--array", "--format=%i|%T|%r", f"--jobs={','.join(wanted)}"]
+        return []
+    command = ["squeue", "--noheader", "--array", "--format=%i|%T|%r|%o", f"--jobs={','.join(wanted)}"]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False)
     except FileNotFoundError:
@@ -92,10 +99,10 @@ def ask(jobs: Iterable[str]) -> dict[str, QueueEntry]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"Slurm can't be asked for its queue: {error}") from error
     if ran.returncode != 0 and UNKNOWN not in ran.stderr:
-        said = ran.stderr.strip() or f"exit code {ran.returncode}"
+        said = next(iter(ran.stderr.strip().splitlines()[-1:]), f"exit code {ran.returncode}")  # one line for all
         raise UserError(f"Slurm can't be asked for its queue: {said}")
-    lines = (line.split("|", 2) for line in ran.stdout.splitlines() if line.count("|") >= 2)
-    return {job: QueueEntry(job, state, reason) for job, state, reason in lines}
+    lines = (line.split("|", 3) for line in ran.stdout.splitlines() if line.count("|") >= 3)
+    return [(QueueEntry(job, state, reason), script) for job, state, reason, script in lines]
 
 
 def _file(study: StudyDir, run: str) -> Path:

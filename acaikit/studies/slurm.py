@@ -6,14 +6,20 @@ import io
 import math
 import os
 import re
+import shlex
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
+from typing import Any
 
 from acaikit.artifacts.publish import make_folder
 from acaikit.errors import UserError
-from acaikit.studies.job import TEARDOWN, Job
+from acaikit.runs.stopping import STOPPING, handling
+from acaikit.studies.job import Job, teardown
 from acaikit.studies.layout import StudyDir
 from acaikit.studies.queue import remember
 from acaikit.studies.worker import Worker
@@ -68,8 +74,9 @@ class Resources:
         ----------
         given : sequence of str
             Texts like ``partition=gpu,time=8:00:00,gres=gpu:1``. A name is a long option of sbatch, with ``-`` or
-            ``_``; one without a value is written ``exclusive=``; values may hold commas. ``time`` has any of Slurm's
-            formats, and ``cpus_per_task`` is one for each run of the pack where it is left out.
+            ``_``, in lower case; one without a value is written ``exclusive=``; values may hold commas, also those of
+            ``export=ALL,DATA=/data``. ``time`` has any of Slurm's formats, and ``cpus_per_task`` is one for each run of
+            the pack where it is left out.
         pack : int
             Runs that a job does at once.
 
@@ -82,6 +89,8 @@ class Resources:
         for name in OURS:
             if name in options:
                 raise UserError(f"--slurm {name}=...: acaikit sets this itself")
+        if options.get("job-name") == "":
+            raise UserError("--slurm job_name=: write a name")
         minutes, cpus = MINUTES, pack
         if (text := options.pop("time", None)) is not None:
             minutes = parse_minutes(text)
@@ -144,9 +153,8 @@ def submit(study: StudyDir, workers: Sequence[Worker], resources: Resources, job
     Raises
     ------
     UserError
-        submitit or Slurm's programs are missing, or sbatch refuses: with its own words.
-    OSError
-        The study's folder can't be written.
+        submitit or Slurm's programs are missing, sbatch refuses, with its own words, or the study's folder can't be
+        written. Then no job is left in the queue.
     """
     check_programs()
     from submitit import SlurmExecutor
@@ -155,9 +163,14 @@ def submit(study: StudyDir, workers: Sequence[Worker], resources: Resources, job
     packs = [workers[first : first + resources.pack] for first in range(0, len(workers), resources.pack)]
     if not packs:
         return []
-    make_folder(study.jobs)
+    folder = study.jobs.absolute()
+    if any(letter in str(folder) for letter in "%\\\n"):
+        raise UserError(
+            f"{study.path}: Slurm can't write where a path has %, \\ or a line break: choose another folder, with --dir"
+        )
     others = {"job-name": f"acaikit-{study.path.resolve().name}", "requeue": True, **resources.others}
-    executor = SlurmExecutor(study.jobs)
+    # -P, or else a random.py beside the study would be taken for Python's own.
+    executor = SlurmExecutor(folder, python=f"{shlex.quote(sys.executable)} -P")
     executor.update_parameters(
         job_name=others.pop("job-name"),
         time=resources.minutes,
@@ -165,20 +178,24 @@ def submit(study: StudyDir, workers: Sequence[Worker], resources: Resources, job
         srun_args=[f"--cpus-per-task={resources.cpus}"],  # from 22.05 on, srun doesn't take it from the job
         signal_delay_s=WARNED,
         array_parallelism=len(packs) if jobs is None else jobs,
-        teardown=TEARDOWN,
+        teardown=teardown(folder),
         wckey=None,  # submitit's own, which a cluster that asks for them wouldn't know
         additional_parameters=others,
     )
+    # A Ctrl-C between would leave jobs in the queue that nobody knows of; sbatch gets it from a terminal as well.
+    ignored: dict[int, Any] = dict.fromkeys(STOPPING, signal.SIG_IGN)
     try:
-        with _as_outside_a_job(), redirect_stderr(io.StringIO()):  # submitit prints what it raises, too
-            submitted = executor.submit_array([Job(pack) for pack in packs])
+        with handling(ignored), _as_outside_a_job(), redirect_stderr(io.StringIO()):  # submitit prints what it raises
+            make_folder(folder)
+            submitted = [job.job_id for job in executor.submit_array([Job(pack) for pack in packs])]
+            _remember(study, packs, submitted)
     except (FailedJobError, FailedSubmissionError) as error:
         said = "; ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines())
-        raise UserError(f"Slurm's sbatch refused the study: {said}") from error
-    for job, pack in zip(submitted, packs, strict=True):
-        for worker in pack:
-            remember(study, worker.run, job.job_id)
-    return [job.job_id for job in submitted]
+        few = f" ({len(packs)} jobs at once; fewer: --pack, or fewer seeds)" if "job array" in said else ""
+        raise UserError(f"Slurm's sbatch refused the study: {said}{few}") from error
+    except OSError as error:
+        raise UserError(f"{study.path} can't be written, so that Slurm was handed nothing: {error}") from error
+    return submitted
 
 
 def check_programs() -> None:
@@ -194,11 +211,22 @@ def check_programs() -> None:
         )
 
 
+def _remember(study: StudyDir, packs: Sequence[Sequence[Worker]], jobs: Sequence[str]) -> None:
+    """Note which job has which run, or else cancel them all: the next sweep would hand them over again."""
+    try:
+        for pack, job in zip(packs, jobs, strict=True):
+            for worker in pack:
+                remember(study, worker.run, job)
+    except OSError:
+        subprocess.run(["scancel", jobs[0].partition("_")[0]], check=False)
+        raise
+
+
 def _pairs(given: Sequence[str]) -> Iterator[tuple[str, str]]:
     for text in given:
-        for word in re.split(r",(?=\s*[A-Za-z][A-Za-z_-]*=)", text):
+        for word in re.split(r",(?=\s*[a-z][a-z_-]*=)", text):
             name, equals, value = word.strip().partition("=")
-            if not (equals and re.fullmatch(r"[A-Za-z][A-Za-z_-]*", name)):
+            if not (equals and re.fullmatch(r"[a-z][a-z_-]*", name)):
                 raise UserError(
                     f"--slurm {text}: {word!r} is no KEY=VALUE: write for example partition=gpu,time=8:00:00"
                 )
