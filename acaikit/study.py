@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from acaikit import checks
@@ -42,27 +43,42 @@ class Study:
     evaluators: Sequence[Evaluator] = ()
 
     def __post_init__(self) -> None:
-        _check_list("Study.recipes", self.recipes, str)
-        _check_list("Study.seeds", self.seeds, int)
-        _check_list("Study.overrides", self.overrides, str, empty=True)
-        _check_list("Study.evaluators", self.evaluators, Evaluator, empty=True)
-        for seed in self.seeds:
-            checks.whole("each of Study.seeds", seed, at_least=0)
-        if not isinstance(self.grid, Mapping):
-            raise UserError(
-                f"Study.grid must be a dict, not {checks.said(self.grid)}: write {{'ACAI.weight': [0.5, 1]}}"
-            )
-        for name, values in self.grid.items():
-            checks.instance("each key of Study.grid", name, str)
-            _check_list(f"Study.grid[{name!r}]", values, object)
+        # What has no default comes last: a part is built again without a value that it refuses, if it can be.
+        _refuse(_in_list("Study.seeds", self.seeds, partial(checks.whole, at_least=0)))
+        _refuse(_in_list("Study.overrides", self.overrides, partial(checks.instance, kind=str), empty=True))
+        _refuse(_in_grid(self.grid))
+        _refuse(_in_list("Study.evaluators", self.evaluators, partial(checks.instance, kind=Evaluator), empty=True))
+        _refuse(_in_list("Study.recipes", self.recipes, partial(checks.instance, kind=str)))
 
 
-def _check_list(name: str, values: Any, kind: type, *, empty: bool = False) -> None:
+def _refuse(faults: Iterable[str]) -> None:
+    found = list(dict.fromkeys(faults))
+    if found:
+        raise UserError("; ".join(found))
+
+
+def _in_grid(grid: Any) -> Iterator[str]:
+    """Yield what is wrong with a grid."""
+    if not isinstance(grid, Mapping):
+        yield f"Study.grid must be a dict, not {checks.said(grid)}: write {{'ACAI.weight': [0.5, 1]}}"
+        return
+    yield from _in_list("the keys of Study.grid", list(grid), partial(checks.instance, kind=str), empty=True)
+    for name, values in grid.items():
+        yield from _in_list(f"Study.grid[{name!r}]", values, partial(checks.instance, kind=object))
+
+
+def _in_list(name: str, values: Any, check: Callable[[str, Any], None], *, empty: bool = False) -> Iterator[str]:
+    """Yield what is wrong with a list, and with each value of it."""
     if not isinstance(values, list | tuple):
-        raise UserError(f"{name} must be a list, not {checks.said(values)}: write [...]")
+        yield f"{name} must be a list, not {checks.said(values)}: write [...]"
+        return
     if not values and not empty:
-        raise UserError(f"{name} must not be empty")
+        yield f"{name} must not be empty"
     for place, value in enumerate(values):
-        checks.instance(f"each of {name}", value, kind)
-        if value in values[:place]:
-            raise UserError(f"{name} has {checks.said(value)} twice")
+        try:
+            check(f"each of {name}", value)
+        except UserError as error:
+            yield str(error)
+        else:
+            if value in values[:place]:
+                yield f"{name} has {checks.said(value)} twice"

@@ -46,7 +46,7 @@ class Piece:
     Attributes
     ----------
     line : int
-        The line it begins in, from 1.
+        The line it begins in.
     text : str
         The statement without its comments, with the indentation it has.
     fault : (int, str) or None
@@ -76,13 +76,13 @@ def shown(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
-def pieces(text: str) -> Iterator[Piece]:
-    """Yield each statement of a recipe.
+def pieces(text: str, first: int = 1) -> Iterator[Piece]:
+    """Yield each statement of a recipe whose first line has the number `first`.
 
     A bracket that is not closed ends, at the latest, before the next line that begins a statement; so does a text in
     three quotes that is never closed.
     """
-    scanner = _Scanner(text)
+    scanner = _Scanner(text, first)
     begin = 0
     while begin < len(text):
         piece, begin = scanner.piece(begin)
@@ -115,15 +115,15 @@ def misplaced(piece: Piece, levels: list[int], in_block: bool) -> tuple[int, str
 
 
 class _Scanner:
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, first: int) -> None:
+        self.text, self.first = text, first
         self.starts = [0, *(end.end() for end in re.finditer("\n", text))]
 
     def line(self, at: int) -> int:
-        return bisect_right(self.starts, at)
+        return bisect_right(self.starts, at) - 1 + self.first
 
     def content(self, at: int) -> str:
-        begin = self.starts[self.line(at) - 1]
+        begin = self.starts[self.line(at) - self.first]
         return shown(self.text[begin : begin + 10 * SHOWN].partition("\n")[0])
 
     def piece(self, begin: int) -> tuple[Piece, int]:

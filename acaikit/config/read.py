@@ -8,6 +8,7 @@ from acaikit.config.build import Builder
 from acaikit.config.faults import report
 from acaikit.config.reader import Reader
 from acaikit.config.resolve import Config
+from acaikit.config.syntax import Where
 from acaikit.recipes import NAMED, Kind, locate, of_another_kind
 from acaikit.registry import find
 
@@ -72,8 +73,17 @@ def read_bindings(texts: Sequence[str]) -> Config:
     return config
 
 
-def read_resolved(text: str, file: str = "resolved", overrides: Sequence[str] = ()) -> Config:
-    """Read what `Config.resolved` returned, and bindings that stand above it; includes are refused.
+def read_resolved(text: str, file: str = "resolved", above: Sequence[tuple[str, Where]] = ()) -> Config:
+    """Read what `Config.resolved` returned; includes are refused.
+
+    Parameters
+    ----------
+    text : str
+        The recipe.
+    file : str
+        How to call it in messages.
+    above : sequence of (str, Where)
+        Bindings that stand above it, each of them once, and the lines of another file that they come from.
 
     Raises
     ------
@@ -82,8 +92,7 @@ def read_resolved(text: str, file: str = "resolved", overrides: Sequence[str] = 
     """
     reader = Reader()
     reader.text(text, file, folder=None)
-    for override in overrides:
-        reader.override(override)
+    reader.above(above)
     config = reader.settle()
     if reader.faults:
         raise report(reader.faults, config.sources)

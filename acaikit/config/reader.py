@@ -38,6 +38,7 @@ class Reader:
     def __init__(self) -> None:
         self.sources: dict[str, str] = {}
         self.homes: dict[str, str | None] = {}
+        self.included: dict[str, Where] = {}
         self.below: dict[str, set[str]] = defaultdict(set)
         self.bindings: dict[Key, list[Binding]] = defaultdict(list)
         self.faults: list[Fault] = []
@@ -59,6 +60,8 @@ class Reader:
             self.below[above] |= {name} | self.below[name]
         if name in self.sources:
             return
+        if included:
+            self.included[name] = included
         try:
             content = self._content(resolved)
         except (OSError, UnicodeDecodeError) as error:
@@ -104,21 +107,32 @@ class Reader:
     def override(self, text: str) -> None:
         """Read a binding that stands above all files."""
         name = f"{OVERRIDE}{text!r}"
-        self.below[name] = {file for file in (*self.sources, *self.below) if not file.startswith(OVERRIDE)}
-        self.homes[name] = self.home
-        self.sources[name] = text
-        statements = parse(text, name)
+        files = {file for file in (*self.sources, *self.below) if not file.startswith(OVERRIDE)}
+        self._place_above(files, text, Where(name, 1), {}, "--set ACAI.weight=1.0")
+
+    def above(self, texts: Sequence[tuple[str, Where]]) -> None:
+        """Read bindings that stand above all files, each of them once; each is a text that a file has at that place."""
+        files = {*self.sources, *self.below} - {where.file for _, where in texts}
+        own: dict[Key, Binding] = {}
+        for text, where in texts:
+            self._place_above(files, text, where, own, "'ACAI.weight = 1.0'")
+
+    def _place_above(self, files: set[str], text: str, where: Where, own: dict[Key, Binding], example: str) -> None:
+        """Read bindings that stand above `files`."""
+        self.below[where.file] = files
+        self.homes[where.file] = self.home
+        self.sources[where.file] = text
+        statements = parse(text, where.file, where.line)
         if not statements:
-            said = "there is no binding in it; write for example --set ACAI.weight=1.0"
-            self.faults.append(Fault(Where(name, 1), said))
+            self.faults.append(Fault(where, f"there is no binding in it; write for example {example}"))
         for statement in statements:
             match statement:
                 case Include():
                     self.faults.append(Fault(statement.where, "a binding is expected, not an include"))
                 case Binding():
-                    self._bind(statement, {})
+                    self._bind(statement, own)
                 case Broken():
-                    self._pass_over(statement, {})
+                    self._pass_over(statement, own)
 
     def _pass_over(self, broken: Broken, own: dict[Key, Binding]) -> None:
         if broken.why is not None:
@@ -216,7 +230,7 @@ class Reader:
             given_up += [(b, top[0]) for b in candidates if b not in top]
         # What stands above a file includes all that the file includes, and more.
         every = {key: sorted(read, key=lambda b: -len(self.below[b.where.file])) for key, read in self.bindings.items()}
-        return Config(self._without_orphans(settled, given_up), self.sources, given_up, every, self.home)
+        return Config(self._without_orphans(settled, given_up), self.sources, given_up, every, self.home, self.included)
 
     def _without_orphans(
         self, settled: dict[Key, Binding], given_up: list[tuple[Binding, Binding]]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from acaikit.config.syntax import Binding, Macro, Reference, label
+from acaikit.config.syntax import Binding, Macro, Reference, Where, label
 from acaikit.registry import find, parts
 
 Key = tuple[str, str, str]
@@ -31,6 +31,8 @@ class Config:
         All bindings that were read, by key, the highest first.
     home : str or None
         The distribution that brings the recipe: of others' parts, a bare name means its own.
+    included : dict of str to Where
+        Where each file but the recipe's own is first asked for.
     """
 
     bindings: Mapping[Key, Binding]
@@ -38,6 +40,7 @@ class Config:
     given_up: Sequence[tuple[Binding, Binding]] = ()
     every: Mapping[Key, Sequence[Binding]] = field(default_factory=dict)
     home: str | None = None
+    included: Mapping[str, Where] = field(default_factory=dict)
 
     def reachable(self, name: str) -> set[str]:
         """Return the part called `name` in full, and every part and macro (as ``%name``) that its bindings lead to."""

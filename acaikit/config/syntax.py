@@ -164,7 +164,7 @@ _EXAMPLE = "\n _ = 0"
 """What makes a block of a block's first line."""
 
 
-def parse(text: str, file: str) -> list[Statement]:
+def parse(text: str, file: str, first: int = 1) -> list[Statement]:
     """Parse the text of a recipe.
 
     Parameters
@@ -173,6 +173,8 @@ def parse(text: str, file: str) -> list[Statement]:
         The recipe.
     file : str
         How to call the file in messages.
+    first : int
+        The number of the text's first line.
 
     Returns
     -------
@@ -182,7 +184,7 @@ def parse(text: str, file: str) -> list[Statement]:
     found: list[Statement] = []
     levels = [0]
     blocks = [_Block(Piece(0, "", None), "")]
-    for piece in pieces(re.sub(r"\r\n?", "\n", text)):
+    for piece in pieces(re.sub(r"\r\n?", "\n", text), first):
         while len(blocks) > 1 and piece.indentation <= blocks[-1].piece.indentation:
             found += _empty(blocks.pop(), file)
         block, inside = blocks[-1], len(blocks) > 1

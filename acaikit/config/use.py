@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from acaikit.config.faults import Fault, Gaps
-from acaikit.config.resolve import Config, Key, mentions
+from acaikit.config.resolve import Config, Key, mentions, write
 from acaikit.config.syntax import OVERRIDE, Binding, Macro, Reference, Where
 from acaikit.errors import UserError
 from acaikit.registry import find, listed, nearest, unknown
@@ -135,7 +135,7 @@ def _of_part(binding: Binding, config: Config, use: Use) -> str:
     if binding.key in use.overridden:
         winners = use.overridden[binding.key].values()
         above = " and ".join(f"{winner.label} ({winner.where})" for winner in winners)
-        value = config.sources[binding.where.file].partition("=")[2].strip()
+        value = write(binding.value)
         instead = [f"{OVERRIDE}{shlex.quote(f'{winner.label}={value}')}" for winner in winners]
         given = binding.where.file.startswith(OVERRIDE)
         hint = f"write {' '.join(instead)}" if given else "leave one of them out"

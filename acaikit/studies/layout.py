@@ -6,12 +6,14 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import Any, TypeVar
 
 from acaikit.artifacts.publish import make_folder, publish
 from acaikit.errors import RunError
 from acaikit.studies.outcome import Outcome
 
+T = TypeVar("T")
 VERSION = 1
 MOST = 2**24
 """Bytes of a plan at most."""
@@ -144,51 +146,71 @@ class StudyDir:
         RunError
             There is none here, it is broken, or it needs a newer acaikit.
         """
+        if not self.plan_file.exists():
+            raise RunError(f"{self.path} holds no study: there is no {self.plan_file.name} in it")
+        anew = f"sweep its gin file again, which writes it anew: acaikit sweep STUDY --dir {quote(str(self.path))}"
+        if not self.plan_file.is_file():
+            raise RunError(f"{self.plan_file} is no file: remove it, and {anew}")
         try:
             with self.plan_file.open("rb") as opened:
-                found = json.loads(opened.read(MOST))
-        except FileNotFoundError:
-            raise RunError(f"{self.path} holds no study: there is no {self.plan_file.name} in it") from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(f"{self.plan_file} can't be read: {error}") from error
+                content = opened.read(MOST)
+        except OSError as error:
+            raise RunError(f"{self.plan_file} can't be read: {error.strerror}") from error
         try:
-            if found["version"] > VERSION:
-                raise RunError(f"{self.plan_file} was written by a newer acaikit: upgrade with pip install -U acaikit")
-            return _plan(found)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RunError(f"{self.plan_file} is broken ({error}): acaikit sweep writes it anew") from error
+            return _plan(json.loads(content))
+        except _Newer:
+            raise RunError(
+                f"{self.plan_file} was written by a newer acaikit: upgrade with pip install -U acaikit"
+            ) from None
+        except (ValueError, RecursionError) as error:
+            why = str(error) if isinstance(error, _Broken) else "it is cut off, or no JSON"
+            raise RunError(f"{self.plan_file} is broken ({why}): {anew}") from error
+
+
+class _Newer(Exception):
+    """A plan is of a version that is not known yet."""
+
+
+class _Broken(ValueError):
+    """A plan lacks something, or has what can't be."""
 
 
 def _plan(found: Any) -> Plan:
+    if _get(found, "version", int) > VERSION:
+        raise _Newer
     runs = tuple(
-        Run(_name(run["name"]), _name(run["recipe"]), _texts(run["overrides"]), _seed(run["seed"]))
-        for run in found["runs"]
+        Run(_name(run, "name"), _name(run, "recipe"), _texts(run, "overrides"), _seed(run))
+        for run in _get(found, "runs", list)
     )
     if len({run.name for run in runs}) < len(runs):
-        raise ValueError("two runs have one name")
-    return Plan(_text(found["study"]), _text(found["source"]), runs, _texts(found["evaluation"]))
+        raise _Broken("two runs have one name")
+    return Plan(_get(found, "study", str), _get(found, "source", str), runs, _texts(found, "evaluation"))
 
 
-def _name(text: Any) -> str:
+def _get(found: Any, key: str, kind: type[T]) -> T:
+    value = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(value, kind):
+        raise _Broken(f"it has no {key!r} that makes sense")
+    return value
+
+
+def _name(found: Any, key: str) -> str:
     """Return a name, which leads to no other folder than the study's own."""
-    if not NAME.fullmatch(_text(text)):
-        raise ValueError(f"{text!r} is no name")
-    return str(text)
+    name = _get(found, key, str)
+    if not NAME.fullmatch(name):
+        raise _Broken(f"{name!r} is no name")
+    return name
 
 
-def _text(text: Any) -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"{text!r} is no text")
-    return text
+def _texts(found: Any, key: str) -> tuple[str, ...]:
+    texts = _get(found, key, list)
+    if not all(isinstance(text, str) for text in texts):
+        raise _Broken(f"its {key!r} are not all texts")
+    return tuple(texts)
 
 
-def _texts(texts: Any) -> tuple[str, ...]:
-    if not isinstance(texts, list):
-        raise TypeError(f"{texts!r} is no list")
-    return tuple(map(_text, texts))
-
-
-def _seed(seed: Any) -> int:
-    if not isinstance(seed, int) or seed < 0:
-        raise TypeError(f"{seed!r} is no seed")
+def _seed(found: Any) -> int:
+    seed = _get(found, "seed", int)
+    if seed < 0:
+        raise _Broken(f"{seed} is no seed")
     return seed

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from acaikit.config import Config, build, read_bindings, read_recipe, read_resolved
-from acaikit.config.resolve import mentions, write
-from acaikit.config.syntax import OVERRIDE, Macro
+from acaikit.config import Config, build, read_recipe, read_resolved
+from acaikit.config.syntax import Where
 from acaikit.errors import ConfigError, UserError
 from acaikit.experiment import Experiment
 from acaikit.recipes import is_file, locate, locate_study
-from acaikit.registry import find, shortest_name
+from acaikit.registry import find
+from acaikit.studies.cells import cells, tail, written
 from acaikit.studies.layout import NAME, Plan, Run
+from acaikit.studies.read import evaluation, read_study
 from acaikit.study import Study
 
 FEW = 3
 """Recipes that a message lists at most."""
-LONGEST = 100
-"""Letters that the settings have in a run's name at most."""
+Faults = dict[str, list[str]]
+"""What is wrong, with its line, and the recipes that it is wrong with; none where it lies in the study alone."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,9 @@ class Draft:
 
     def config(self, run: Run) -> Config:
         """Return what a run is asked to be."""
-        return _config(self.recipes[run.recipe], run.recipe, [*run.overrides, f"Experiment.seed = {run.seed}"])
+        place = Where(f"the overrides of {run.name}", 1)
+        texts = [*run.overrides, f"Experiment.seed = {run.seed}"]
+        return _config(self.recipes[run.recipe], run.recipe, [(text, place) for text in texts])
 
 
 def draft(name: str, settings: Sequence[str] = (), seeds: Sequence[int] | None = None) -> Draft:
@@ -65,54 +64,37 @@ def draft(name: str, settings: Sequence[str] = (), seeds: Sequence[int] | None =
     Raises
     ------
     UserError
-        If there is no such study, or two of its recipes have one name.
+        If there is no such study.
     ConfigError
         With the faults of the study or, if it has none, of all its experiments.
     """
     file = locate_study(name)
     given = [*settings, *([f"Study.seeds = {list(seeds)}"] if seeds is not None else [])]
-    config = read_recipe(str(file), given, root="Study")
-    study: Study = build(config, "Study")
-    bound = {b.parameter: b for b in config.bindings.values() if b.name == find("Study").full_name}
-    cells = list(_cells(study))
+    config, study = read_study(file, given)
+    measured = evaluation(config)
+    places = {b.parameter: b.where for b in config.bindings.values() if b.name == find("Study").full_name}
+    faults: Faults = defaultdict(list)
+    recipes = _recipes(study, file.parent, places["recipes"], faults)
+    experiments = _experiments(study, recipes, places, faults)
+    runs = _runs(study, recipes, places["recipes"], faults)
+    if faults:
+        own = tuple(f"{places[name]}: " for name in ("overrides", "grid") if name in places)
+        raise ConfigError([said + _among(of, recipes, advise=said.startswith(own)) for said, of in faults.items()])
+    return Draft(Plan(file.stem, str(file), runs, measured), recipes, experiments)
+
+
+def _recipes(study: Study, folder: Path, place: Where, faults: Faults) -> dict[str, str]:
+    """Return the study's recipes, resolved, by their names in the plan."""
     recipes: dict[str, str] = {}
-    experiments: dict[tuple[str, tuple[str, ...]], Experiment] = {}
-    faults: dict[str, list[str]] = defaultdict(list)
     for recipe in study.recipes:
         try:
-            path = _file(recipe, file.parent)
+            path = _file(recipe, folder)
             if path.stem in recipes:
                 raise UserError(f"a second recipe called {path.stem}, which would share its folders: rename one")
             recipes[path.stem] = read_recipe(str(path)).resolved
         except UserError as error:
-            faults[f"{bound['recipes'].where}: {error}"] = []
-    for recipe, cell in itertools.product(recipes, cells):
-        overrides = (*study.overrides, *cell)
-        try:
-            for binding in read_bindings(overrides).bindings.values():
-                if binding.label == "Experiment.seed":
-                    raise UserError(f"{binding.where}: the seeds are what Study.seeds says")
-            experiments[recipe, overrides] = build(_config(recipes[recipe], recipe, overrides))
-        except UserError as error:
-            for said in error.faults if isinstance(error, ConfigError) else [str(error)]:
-                by = next((name for name in ("overrides", "grid") if _speaks_of(said, name, study, cell)), "recipes")
-                faults[f"{bound[by].where}: {said.removeprefix(OVERRIDE)}"].append(recipe)
-    for name, values in study.grid.items():
-        written = [_written(value) for value in values]
-        for text in {text for text in written if written.count(text) > 1}:
-            faults[f"{bound['grid'].where}: Study.grid[{name!r}] has {text} twice"] = []
-    for recipe, tail, seed in itertools.product(recipes, _tails(cells), study.seeds):
-        if not NAME.fullmatch(f"{recipe}{tail}-s{seed}"):
-            faults[f"{bound['recipes'].where}: {recipe} is too long for the names of its runs: rename it"] = []
-    if faults:
-        raise ConfigError([said + _among(of, recipes) for said, of in faults.items()])
-    runs = [
-        Run(f"{recipe}{tail}-s{seed}", recipe, (*study.overrides, *cell), seed)
-        for seed in study.seeds
-        for recipe in recipes
-        for cell, tail in zip(cells, _tails(cells), strict=True)
-    ]
-    return Draft(Plan(file.stem, str(file), tuple(runs), _evaluation(config)), recipes, experiments)
+            faults[f"{place}: {error}"] = []
+    return recipes
 
 
 def _file(recipe: str, folder: Path) -> Path:
@@ -123,57 +105,55 @@ def _file(recipe: str, folder: Path) -> Path:
     return path
 
 
-def _speaks_of(fault: str, parameter: str, study: Study, cell: Sequence[str]) -> bool:
-    """Return whether a fault lies in a binding of the study's overrides, or of a cell of its grid."""
-    texts = study.overrides if parameter == "overrides" else cell
-    return any(fault.startswith(f"{OVERRIDE}{text!r}:") for text in texts)
+def _experiments(
+    study: Study, recipes: Mapping[str, str], places: Mapping[str, Where], faults: Faults
+) -> dict[tuple[str, tuple[str, ...]], Experiment]:
+    """Build each recipe with each cell of the grid."""
+    for name, values in study.grid.items():
+        texts = [written(value) for value in values]
+        for text in {text for text in texts if texts.count(text) > 1}:
+            faults[f"{places['grid']}: Study.grid[{name!r}] has {text} twice"] = []
+    experiments = {}
+    for recipe, text in recipes.items():
+        for cell in cells(study.grid):
+            above = [(binding, places["overrides"]) for binding in study.overrides]
+            above += [(binding, places["grid"]) for binding in cell]
+            try:
+                config = _config(text, recipe, above)
+                for binding in config.bindings.values():
+                    if binding.label == "Experiment.seed" and binding.where in places.values():
+                        raise ConfigError([f"{binding.where}: the seeds are what Study.seeds says"])
+                experiments[recipe, (*study.overrides, *cell)] = build(config)
+            except ConfigError as error:
+                for said in error.faults:
+                    faults[said].append(recipe)
+    return experiments
 
 
-def _among(faulty: Sequence[str], recipes: Mapping[str, str]) -> str:
-    """Return a clause about the recipes that have a fault, where others don't."""
+def _config(text: str, recipe: str, above: Sequence[tuple[str, Where]]) -> Config:
+    return read_resolved(text, f"{recipe}, resolved", above)
+
+
+def _runs(study: Study, recipes: Mapping[str, str], place: Where, faults: Faults) -> tuple[Run, ...]:
+    """Return the runs, seed by seed: a table is whole, if not final, as early as can be."""
+    tails = {cell: tail(cell) for cell in cells(study.grid)}
+    runs = [
+        Run(f"{recipe}{tails[cell]}-s{seed}", recipe, (*study.overrides, *cell), seed)
+        for seed in study.seeds
+        for recipe in recipes
+        for cell in tails
+    ]
+    for run in runs:
+        if not NAME.fullmatch(run.name):
+            faults[f"{place}: {run.recipe} is too long for the names of its runs: rename it"] = []
+    return tuple(runs)
+
+
+def _among(faulty: Sequence[str], recipes: Mapping[str, str], *, advise: bool) -> str:
+    """Return a clause about the recipes that have a fault, where others don't, and what to do if it is the study's."""
     names = list(dict.fromkeys(faulty))
     if not names or len(names) == len(recipes):
         return ""
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-    return f" (with {', '.join(names[:FEW])}{more})"
-
-
-def _config(text: str, recipe: str, overrides: Sequence[str]) -> Config:
-    return read_resolved(text, f"{recipe}.gin", overrides)
-
-
-def _cells(study: Study) -> Iterator[tuple[str, ...]]:
-    """Yield the bindings of each combination of the grid's values."""
-    axes = [[f"{name} = {_written(value)}" for value in values] for name, values in study.grid.items()]
-    return itertools.product(*axes)
-
-
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else write(value)
-
-
-def _tails(cells: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return what the name of a run says of its cell; a hash stands for what a folder's name can't hold."""
-    texts = [",".join(binding.removeprefix("Experiment.").replace(" = ", "=") for binding in cell) for cell in cells]
-    plain = [re.sub(r"[^A-Za-z0-9._=,+-]+", "_", text)[:LONGEST].strip("_") for text in texts]
-    tails = []
-    for text, name in zip(texts, plain, strict=True):
-        digest = "" if name == text else f"_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-        tails.append(f",{name}{digest}" if text else "")
-    return tails
-
-
-def _evaluation(config: Config) -> tuple[str, ...]:
-    """Return the arguments of ``acaikit eval`` that measure what the study's evaluators do, with their settings."""
-    study = find("Study").full_name
-    words: list[str] = []
-    settings: list[str] = []
-    for binding in config.bindings.values():
-        if binding.name != study:
-            settings += ["--set", f"{binding.label} = {write(binding.value)}"]
-        elif binding.parameter == "evaluators":
-            for named in mentions(binding.value):
-                if isinstance(named, Macro) or named.scope:
-                    raise UserError(f"{binding.where}: name each evaluator itself, without macro or scope: [@KMeans()]")
-                words += ["--with", shortest_name(find(named.name))]
-    return (*words, *settings)
+    advice = "; what is meant for some recipes alone goes into a study of theirs, or into a recipe's own file"
+    return f" (with {', '.join(names[:FEW])}{more}{advice if advise else ''})"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from acaikit.config import build, read_bindings, read_recipe
+from acaikit.config import build, read_bindings, read_recipe, read_resolved
+from acaikit.config.syntax import Where
 from acaikit.errors import ConfigError
 
 BASE = """
@@ -211,3 +212,20 @@ def test_a_path_is_named_by_a_text(tmp_path: Path, path: str) -> None:
         build(read_recipe(str(file)))
     line = 1 + file.read_text().splitlines().index(f"FactorBenchmark.path = {path}")
     assert str(caught.value) == f"{file}:{line}: a path is named by a text: write 'slerp' instead of @slerp"
+
+
+def test_bindings_of_another_file_stand_above_a_resolved_recipe() -> None:
+    config = read_resolved("x = 1\ny = 1\n", "r", [("x = 2", Where("s.gin", 7))])
+    assert [(b.parameter, b.value, str(b.where)) for b in config.bindings.values()] == [
+        ("x", 2, "s.gin:7"),
+        ("y", 1, "r:2"),
+    ]
+    with pytest.raises(ConfigError, match=r"^s\.gin:8: x is bound a second time; the first is s\.gin:7"):
+        read_resolved("", "r", [("x = 2", Where("s.gin", 7)), ("x = 2", Where("s.gin", 8))])
+    with pytest.raises(ConfigError, match=r"^r:1: x is bound differently"):
+        read_resolved("x = 1\n", "r", [("x = 2", Where("r", 3))])
+
+
+def test_lines_are_counted_from_the_first() -> None:
+    with pytest.raises(ConfigError, match=r"^s\.gin:8: "):
+        read_resolved("", "r", [("x = 1\ny = [1,\nz = 2", Where("s.gin", 7))])
