@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acaikit.cli import options
-from acaikit.cli.completion import complete_run
+from acaikit.cli.completion import complete_run_or_study_dir
 from acaikit.cli.terminal import out, print_json, say
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def register(app: typer.Typer) -> None:
 def _side(name: str) -> Any:
     return typer.Argument(
         metavar=name,
-        help="A run directory, a quoted glob, or the prefix of several seeds.",
-        autocompletion=complete_run,
+        help="A run directory, a quoted glob, the prefix of several seeds, or the folder of a study of one experiment.",
+        autocompletion=complete_run_or_study_dir,
         show_default=False,
     )
 
@@ -70,8 +70,8 @@ def _show(found: Comparison) -> None:
     from rich.text import Text
 
     from acaikit.artifacts.evaluations import SHORT
+    from acaikit.report.layout import said
     from acaikit.report.progress import number
-    from acaikit.report.sheet import said
 
     for name, side in (("A", found.a), ("B", found.b)):
         say(f"{name}: {side.name}", out)

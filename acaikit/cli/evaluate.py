@@ -96,7 +96,8 @@ def evaluate(
 ) -> None:
     """Measure runs, finished or still training. Without a flag: what the recipe measures in training.
 
-    Scores, their protocol and what they were measured from are written to RUN_DIR/eval/.
+    Scores, their protocol and what they were measured from are written to RUN_DIR/eval/. A study's folder stands for
+    its runs.
     """
     with Starting():  # a cluster's SIGUSR1 is a request to save, and there is nothing to save here
         from acaikit.config import read_bindings
@@ -104,6 +105,7 @@ def evaluate(
         from acaikit.runs.evaluation import destination
         from acaikit.runs.opened import open_run
         from acaikit.runs.provenance import check_data
+        from acaikit.studies.expand import check_run, unfolded
 
         options.apply(data_dir, threads, quiet=quiet)
         flags = {
@@ -120,11 +122,13 @@ def evaluate(
         }
         asked = [key for key, wanted in flags.items() if wanted] + (others or [])
         given = read_bindings(settings or [])
+        run_dirs = [path for named in run_dirs for path in unfolded(named)]
         _check_names(run_dirs, output)
         told, failed = [], False
         for run_dir in run_dirs:
             try:
                 with telling_of_parts():
+                    check_run(str(run_dir))
                     place = destination(run_dir, output)
                     run = open_run(run_dir, step, options.pick(device))
                     for note in run.notes:

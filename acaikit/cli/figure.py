@@ -35,6 +35,8 @@ reconstruction  test examples and what the model makes of them
 latents         the codes of test examples in two dimensions, by PCA and by t-SNE
 curves          losses and scores in the course of training
 scorecard       the newest scorecard: each path against counterfeits and the perfect one
+
+A study's folder stands for its runs, and a quoted glob or the prefix of several seeds for those that fit.
 """
 
 

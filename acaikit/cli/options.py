@@ -11,7 +11,13 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from acaikit.cli.completion import complete_binding, complete_recipe, complete_recipe_or_run, complete_run
+from acaikit.cli.completion import (
+    complete_binding,
+    complete_recipe,
+    complete_recipe_or_run,
+    complete_run,
+    complete_run_or_study_dir,
+)
 from acaikit.errors import UserError
 
 
@@ -69,7 +75,12 @@ RunDirectory = Annotated[
 ]
 RunDirectories = Annotated[
     list[Path],
-    typer.Argument(metavar="RUN_DIR", help="Run directories.", autocompletion=complete_run, show_default=False),
+    typer.Argument(
+        metavar="RUN_DIR",
+        help="Run directories; a study's folder stands for its runs.",
+        autocompletion=complete_run_or_study_dir,
+        show_default=False,
+    ),
 ]
 RecipeOrRun = Annotated[
     str,

@@ -42,7 +42,9 @@ def show(
             raise UserError(f"{what} is a run, whose bindings stand: --set goes with a recipe")
         from acaikit.runs.opened import open_run
         from acaikit.runs.provenance import raised_budget
+        from acaikit.studies.expand import check_run
 
+        check_run(what)
         run = open_run(what)
         for note in [*run.notes, *raised_budget(run.path, run.experiment.samples, run.budget)]:
             say(f"note: {note}")

@@ -39,7 +39,9 @@ def verify(
     code 1 if a file is broken or a bit differs, 2 if there is nothing to verify.
     """
     from acaikit.runs.verify import verify as verified
+    from acaikit.studies.expand import check_run
 
+    check_run(str(run_dir))
     options.apply(data_dir, quiet=quiet or as_json)
     chosen = None if device is options.DeviceName.auto else options.pick(device)
     shown = not (quiet or as_json)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from acaikit.artifacts.evaluations import protocol_hash
+from acaikit.report.missing import command
 from acaikit.report.paper import Published
 from acaikit.report.results import Cell, Results
-from acaikit.report.sheet import command
 
 FIELDS = (
     "experiment",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,17 +133,27 @@ class Group:
     @property
     def name(self) -> str:
         """What the experiment is called: by its recipe, and in what it differs from that."""
-        return self.called()
+        return self.called(self.changes)
 
-    def called(self, aside: Container[str] = ()) -> str:
-        """Return the name without the parameters in `aside`."""
-        changed = [setting(label, value) for label, value in self.changes.items() if label not in aside]
-        return ", ".join([self.stem, *changed]) + self.tag
+    def called(self, settings: Mapping[str, str]) -> str:
+        """Return the name with these settings in place of the changes."""
+        return ", ".join([self.stem, *(setting(label, value) for label, value in settings.items())]) + self.tag
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What its config binds, and what it changed: each parameter with its value as gin writes it."""
+        bound = {binding.label: write(binding.value) for binding in self.runs[0].config.bindings.values()}
+        return {**self.changes, **bound}
 
     @property
     def finished(self) -> bool:
         """Whether the runs are at their budget's end."""
         return all(run.finished for run in self.runs)
+
+    @property
+    def asked(self) -> bool:
+        """Whether that is another precision than the device computes in by itself."""
+        return any(run.asked for run in self.runs)
 
     @property
     def precision(self) -> str:
@@ -154,21 +164,6 @@ class Group:
     def data(self) -> Mapping[str, Any]:
         """What the experiment is measured on, as its protocols say it."""
         return self.runs[0].data
-
-
-def shared(groups: Sequence[Group]) -> dict[str, str]:
-    """Return the changes that several experiments have in common: parameters whose value is one and the same in all.
-
-    Where one has it from its recipe, it is in common all the same.
-    """
-    found = {label: value for group in groups for label, value in group.changes.items()}
-    own = [{**group.changes, **settings(group.runs[0].config)} for group in groups]
-    return {label: v for label, v in found.items() if len(groups) > 1 and all(o.get(label) == v for o in own)}
-
-
-def settings(config: Config) -> dict[str, str]:
-    """Return what a config binds, each parameter with its value as gin writes it."""
-    return {binding.label: write(binding.value) for binding in config.bindings.values()}
 
 
 def setting(label: str, value: str) -> str:

@@ -24,6 +24,10 @@ EVALUATORS = {"factor": "FactorBenchmark", "probe": "ProbeAccuracy", "kmeans": "
 """What measures them; the defaults of their parameters are the paper's."""
 SCORES = (*FACTOR_SCORES, *ACCURACIES)
 """The scores of the paper's tables."""
+COMPANIONS = {
+    "factor/smoothness_paper": ("factor/smoothness_strict", "factor/undefined_share", "factor/endpoint_error_deg")
+}
+"""What stands beside a score wherever it stands: a path that doesn't move has the paper's best Smoothness."""
 RAW = {
     "probe": ("probe_accuracy", "raw_pixels"),
     "linear_probe": ("probe_accuracy", "raw_pixels"),

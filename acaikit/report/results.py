@@ -6,6 +6,7 @@ import fnmatch
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ import numpy as np
 from acaikit.artifacts.evaluations import SHORT, protocol_hash
 from acaikit.errors import UserError
 from acaikit.registry import unknown
-from acaikit.report.measured import MEASURED_ON, REPORTED, Group, RunResults, Value, shared
-from acaikit.report.paper import SCORES, Published, departures, published
-from acaikit.report.tables import HEALTH
+from acaikit.report.measured import MEASURED_ON, REPORTED, Group, RunResults, Value
+from acaikit.report.paper import COMPANIONS, SCORES, Published, departures, published
+from acaikit.report.tables import HEALTH, LAST
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Cell:
     paper : Published or None
         The paper's.
     comparable : bool
-        Whether experiment and protocol are the paper's too.
+        Whether experiment, protocol, reporting and precision are the paper's too.
     """
 
     values: Mapping[int, float]
@@ -140,10 +141,25 @@ class Results:
     published: Mapping[tuple[int, int], Published]
     missing: Sequence[Missing]
 
-    @property
+    @cached_property
     def shared(self) -> dict[str, str]:
-        """The settings, beside those of their recipes, that all experiments have in common."""
-        return shared(self.groups)
+        """The settings that an experiment changed, and that all of them have in common: each parameter's value.
+
+        Where one has it from its recipe, it is in common all the same.
+        """
+        found = {label: value for group in self.groups for label, value in group.changes.items()}
+        own = [group.settings for group in self.groups]
+        return {label: value for label, value in found.items() if all(one.get(label) == value for one in own)}
+
+    def called(self, group: Group) -> str:
+        """Return what an experiment is called in this table: what one of its recipe changed, all of them say.
+
+        What all experiments have in common is told beside the table.
+        """
+        alike = [other for other in self.groups if other.stem == group.stem]
+        labels = {label: None for other in alike for label in other.changes if label not in self.shared}
+        own = group.settings
+        return group.called({label: own[label] for label in labels if label in own})
 
     @property
     def protocols(self) -> dict[str, Mapping[str, Any]]:
@@ -161,7 +177,7 @@ def tabulate(groups: Sequence[Group], patterns: Sequence[str] = (), paper: bool 
         The experiments.
     patterns : sequence of str
         Which scores, such as ``kmeans/*``. Left out: the four of the paper's tables that there are, else those of
-        `plain`.
+        `plain`. With the paper's Smoothness come those that tell what it hides.
     paper : bool
         Whether to put the paper's numbers beside them.
 
@@ -203,14 +219,20 @@ def plain(known: Iterable[str]) -> list[str]:
 
 def _chosen(known: set[str], patterns: Sequence[str]) -> list[str]:
     if not patterns:
-        return [score for score in SCORES if score in known] or plain(known)
+        return _together((score for score in SCORES if score in known), known) or plain(known)
     chosen: dict[str, None] = {}
     for pattern in patterns:
         fitting = sorted(fnmatch.filter(known, pattern))
         if not fitting:
             raise UserError(unknown("no run has a score", pattern, sorted(known)))
         chosen |= dict.fromkeys(fitting)
-    return list(chosen)
+    return _together(chosen, known)
+
+
+def _together(scores: Iterable[str], known: set[str]) -> list[str]:
+    """Return the scores, each followed by those without which it misleads."""
+    followed = (one for score in scores for one in (score, *COMPANIONS.get(score, ())) if one in known)
+    return list(dict.fromkeys(followed))
 
 
 def _columns(score: str, groups: Sequence[Group]) -> list[Column]:
@@ -243,8 +265,9 @@ def _cell(group: Group, score: str, found: Row, paper: Published | None) -> Cell
     defined = {run.seed: value.value for run, value in found.items() if not np.isnan(value.value)}
     counts = [value.of for value in found.values() if value.of]
     protocol = next(iter(found.values())).protocol
-    comparable = paper is not None and not (group.differences or departures(score, protocol))
-    return Cell(defined, len(found) - len(defined), min(counts, default=None), protocol, paper, comparable)
+    whole = all(value.of == LAST for value in found.values())
+    other = paper is None or group.differences or group.asked or departures(score, protocol)
+    return Cell(defined, len(found) - len(defined), min(counts, default=None), protocol, paper, whole and not other)
 
 
 def _protocol(rows: Sequence[Row]) -> Mapping[str, Any] | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,33 +32,9 @@ Say = Callable[[str], None]
 NOTHING = Config({}, {})
 
 
-def expand(text: str) -> list[Path]:
-    """Return the run directories that `text` names: one itself, those of a glob, or the seeds of a prefix.
-
-    ``runs/lines_acai_64`` is the prefix of ``runs/lines_acai_64-s0``, ``runs/lines_acai_64-s1``, ...
-
-    Raises
-    ------
-    RunError
-        If there is none.
-    """
-    path = Path(text)
-    if path.is_dir():
-        return [path]
-    if has_magic(text):
-        fitting = map(Path, sorted(glob(text, recursive=True)))  # noqa: PTH207 (Path.glob refuses "**x")
-        found, wanted = [other for other in fitting if RunDir(other).exists()], "fits"
-    else:
-        seeds = re.compile(re.escape(path.name) + r"-s(\d+)")
-        folder = path.parent if path.parent.is_dir() else None
-        numbered = [(int(m[1]), f) for f in (folder.iterdir() if folder else ()) if (m := seeds.fullmatch(f.name))]
-        found, wanted = [f for _, f in sorted(numbered) if RunDir(f).exists()], f"is called {text} or {text}-s0, ..."
-    if not found:
-        raise RunError(f"{text} is no run: no run directory {wanted}")
-    return found
-
-
-def read_runs(paths: Iterable[Path], say: Say, results: Path | None = None) -> list[RunResults]:
+def read_runs(
+    paths: Iterable[Path], say: Say, results: Path | None = None, expendable: Container[Path] = ()
+) -> list[RunResults]:
     """Read runs, each once.
 
     Parameters
@@ -71,29 +45,30 @@ def read_runs(paths: Iterable[Path], say: Say, results: Path | None = None) -> l
         Takes a line about what was passed over.
     results : Path, optional
         Another folder of evaluations, as ``acaikit eval --out`` fills it.
+    expendable : container of Path
+        Those that are passed over, unless all are, where they can't be read.
 
     Raises
     ------
     RunError
-        With every run that can't be read. One whose plugin is not installed is passed over, unless all are.
+        With every run that can't be read. One whose plugin is not installed is as if it were expendable.
     """
     found: dict[str, RunResults] = {}
-    faults, absent = [], []
+    faults: list[str] = []
+    passed: list[str] = []
     for path in paths:
         try:
             run = _read(path, say, results)
-        except AbsentPlugin as error:
-            absent.append(str(error))
-            continue
         except UserError as error:
-            faults.append(str(error))
+            spared = isinstance(error, AbsentPlugin) or path in expendable
+            (passed if spared else faults).append(str(error))
             continue
         first = found.setdefault(run.run_id, run)
         if first.path.resolve() != path.resolve():
             say(f"{path} is a copy of {first.path}, and counts once")
-    if faults or (absent and not found):
-        raise RunError("\n".join([*faults, *absent]))
-    for line in absent:
+    if faults or (passed and not found):
+        raise RunError("\n".join([*faults, *passed]))
+    for line in passed:
         say(f"{line}; it is left out")
     return list(found.values())
 

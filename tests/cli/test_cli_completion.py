@@ -126,7 +126,7 @@ def test_files_and_run_directories(offer: Offer) -> None:
     assert offer("resume nowhere/") == []
 
 
-def test_studies_and_their_folders(acaikit, plugin: Path) -> None:
+def test_studies_and_their_folders(acaikit, offer: Offer, plugin: Path) -> None:
     from acaikit.cli.completion import complete_run_or_study_dir, complete_study, complete_study_dir
 
     assert complete_study("") == [*recipes.named(recipes.STUDY)]
@@ -140,6 +140,8 @@ def test_studies_and_their_folders(acaikit, plugin: Path) -> None:
     assert complete_run_or_study_dir("studies/") == ["studies/a"]
     assert complete_run_or_study_dir("studies/a/runs/") == ["studies/a/runs/x-s0"]
     assert complete_run_or_study_dir("run") == ["runs/x-s0"]
+    for command in ("table", "compare", "compare x", "figure strips", "eval"):
+        assert offer(f"{command} studies/") == ["studies/a"]
 
 
 def test_every_recipe_that_has_a_name_is_offered(offer: Offer, plugin: Path) -> None:

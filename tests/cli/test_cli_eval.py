@@ -12,6 +12,7 @@ import acaikit as package
 from acaikit.artifacts.evaluations import read_evaluations
 from acaikit.cli import options
 from acaikit.runs import evaluation
+from acaikit.studies.layout import Plan, Run, StudyDir
 
 OWN = {"factor", "probe", "reconstruction"}
 
@@ -100,6 +101,20 @@ def test_several_runs(acaikit, finished) -> None:
     assert "error: nowhere holds no run" in ran.err
     for run in ("finished", "other"):
         assert len(list(Path(run, "eval").glob("probe-*"))) == 1
+
+
+def test_a_study_stands_for_its_runs(acaikit, finished) -> None:
+    study = StudyDir(Path("studies/s"))
+    study.write(Plan("s", "s.gin", tuple(Run(f"r-s{seed}", "r", (), seed) for seed in range(3)), ()), {})
+    for seed in range(2):
+        shutil.copytree(finished, study.run(f"r-s{seed}"))
+    runs = json.loads(acaikit("eval", "studies/s", finished, "--probe", "--json").out)["runs"]
+    assert [run["run"] for run in runs] == ["studies/s/runs/r-s0", "studies/s/runs/r-s1", "finished"]
+    assert "studies/s/runs/*" in acaikit("eval", "studies/s/runs", "--probe", code=2).err
+    assert "s.gin is a gin file's name, not a run's" in acaikit("eval", "s.gin", "--probe", code=2).err
+    for command in ("show", "verify"):
+        err = acaikit(command, "studies/s", code=2).err
+        assert "studies/s is a study, not a run: its runs are studies/s/runs/*" in err
 
 
 def test_settings_are_stored_with_the_protocol(acaikit, finished) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.metrics import Metrics
 from acaikit.artifacts.rundir import RunDir
 from acaikit.studies.layout import Run, StudyDir
+from acaikit.studies.outcome import Outcome, Stage, State
 from acaikit.studies.plan import Draft, draft
+from acaikit.studies.progress import newest
 
 
 @pytest.fixture
@@ -183,10 +186,77 @@ def test_of_a_studys_unfinished_runs_there_is_one_note(acaikit, folder: StudyDir
     assert json.loads(ran.out)["experiments"][0]["finished"] is False
 
 
-def test_settings_of_one_experiment_alone_stay_in_its_name(acaikit, folder: StudyDir, drafted: Draft) -> None:
+def conclude(folder: StudyDir, run: Run) -> None:
+    """Write that a run's turn went well."""
+    folder.task(run.name).mkdir(parents=True)
+    done = Outcome(
+        State.DONE, Stage.TRAINING, "", evaluation=folder.read().evaluation, checkpoint=newest(folder.run(run.name))
+    )
+    done.store(folder.outcome_file(run.name))
+
+
+def test_the_settings_of_one_experiment_stand_below_the_table(acaikit, folder: StudyDir, drafted: Draft) -> None:
     fabricate(folder, drafted, drafted.plan.runs[0])
     out = acaikit("table", "studies/quick", "--format", "md").out
-    assert "learning\\_rate = 0.001" in out and "- all:" not in out
+    assert "| lines\\_vae\\_64 |" in out and out.count("learning\\_rate = 0.001") == 1
+
+
+def test_runs_that_are_trained_and_not_measured_are_counted(acaikit, folder: StudyDir, drafted: Draft) -> None:
+    plan = replace(drafted.plan, evaluation=("--with", "KMeans"))
+    folder.write(plan, drafted.recipes)
+    for run in plan.runs[:3]:
+        fabricate(folder, drafted, run)
+    for run in plan.runs[:2]:
+        conclude(folder, run)
+    told = json.loads(acaikit("table", "studies/quick", "--format", "json").out)
+    assert told["notes"] == [
+        "3 of 6 runs of studies/quick are not finished: acaikit status studies/quick",
+        "1 of 6 runs of studies/quick is trained, still to be measured: acaikit status studies/quick",
+    ]
+    assert len(told["experiments"]) == 3
+
+
+def test_a_study_by_other_names_and_its_copy(acaikit, folder: StudyDir, drafted: Draft) -> None:
+    for run in drafted.plan.runs:
+        fabricate(folder, drafted, run)
+        conclude(folder, run)
+    once = acaikit("table", "studies/quick", "--format", "csv")
+    assert once.err == ""
+    for names in (["studies/quick", folder.path.resolve()], ["studies/*"]):
+        assert acaikit("table", *names, "--format", "csv") == once
+    shutil.copytree(folder.path, "studies/again")
+    ran = acaikit("table", "studies/quick", "studies/again", "--format", "csv")
+    assert ran.out == once.out
+    assert ran.err.count("and counts once") == ran.err.count("note: ") == 6
+
+
+def test_runs_that_the_plan_lost_are_counted(acaikit, folder: StudyDir, drafted: Draft) -> None:
+    for run in drafted.plan.runs:
+        fabricate(folder, drafted, run)
+    folder.write(replace(drafted.plan, runs=drafted.plan.runs[:3]), drafted.recipes)
+    ran = acaikit("table", "studies/quick", "--format", "json")
+    (note,) = json.loads(ran.out)["notes"]
+    assert note.startswith("3 run directories in studies/quick/runs are no part of the study's plan, and left out: ")
+    (everything,) = re.findall("'([^']*)' takes all", note)
+    told = json.loads(acaikit("table", everything, "--format", "json").out)
+    assert sum(len(one["runs"]) for one in told["experiments"]) == 6
+
+
+def test_a_broken_run_takes_no_table_away(acaikit, folder: StudyDir, drafted: Draft) -> None:
+    for run in drafted.plan.runs:
+        fabricate(folder, drafted, run)
+    broken = folder.run(drafted.plan.runs[0].name)
+    (broken / "run.h5").write_bytes(b"x")
+    ran = acaikit("table", "studies/quick", "--format", "json")
+    assert sum(len(one["runs"]) for one in json.loads(ran.out)["experiments"]) == 5
+    assert f"{broken}/run.h5" in ran.err and "it is left out" in ran.err
+    assert acaikit("table", broken, code=2).out == ""
+
+
+def test_nothing_of_the_papers(acaikit, finished) -> None:
+    note = "--paper: the paper's tables have no number"
+    assert note in acaikit("table", finished, "--paper").err
+    assert note not in acaikit("table", finished).err
 
 
 def test_a_study_is_compared_where_it_is_one_experiment(acaikit, folder: StudyDir, drafted: Draft) -> None:

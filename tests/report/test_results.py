@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +206,35 @@ def test_which_columns() -> None:
         "health/latent_scale",
     ]
     assert not tabulate([group(run(0, {}))]).columns
+
+
+SMOOTH = {"factor/smoothness_strict": 0.9, "factor/undefined_share": 1.0, "factor/endpoint_error_deg": 80.0}
+
+
+def test_the_papers_smoothness_never_stands_alone() -> None:
+    more = {"factor/mean_distance": 1e-3, "factor/smoothness_paper": 0.0, "probe/accuracy": 9.0, **SMOOTH}
+    runs = group(run(0, more, "lines_acai_64"), recipe="lines_acai_64")
+    for patterns in ([], ["factor/smoothness_paper"], ["factor/*"], ["*/smooth*_paper", "probe/*"]):
+        for paper_too in (True, False):
+            names = [column.score for column in tabulate([runs], patterns, paper_too).columns]
+            assert {*names} >= {*SMOOTH}
+            assert len({*names}) == len(names)
+            place = names.index("factor/smoothness_paper")
+            assert patterns == ["factor/*"] or names[place + 1 : place + 4] == [*SMOOTH]
+    assert [column.score for column in tabulate([runs], ["factor/mean_distance"]).columns] == ["factor/mean_distance"]
+
+
+@pytest.mark.parametrize("of", [None, 1, 19, 20])
+def test_within_says_something_of_the_papers_reporting_only(of: int | None) -> None:
+    runs = [run(seed, {"probe/accuracy": [Value(99.0, PROBE, n)]}) for seed, n in enumerate([20, of])]
+    cell = tabulate([group(*runs)], paper=True).cells[0, 0]
+    assert cell.within is (True if of == 20 else None)
+    assert cell.difference == 0
+
+
+def test_within_says_nothing_of_another_precision() -> None:
+    asked = replace(run(0, {"probe/accuracy": 99.0}), precision="bf16", asked=True)
+    assert tabulate([group(asked)], paper=True).cells[0, 0].within is None
 
 
 def test_a_seed_twice() -> None:

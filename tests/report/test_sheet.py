@@ -18,10 +18,12 @@ from acaikit.evaluators.kmeans import KMeans
 from acaikit.evaluators.linear_probe import LinearProbe
 from acaikit.evaluators.scorecard import Scorecard
 from acaikit.paths import Geodesic
+from acaikit.report.layout import lay_out, said
 from acaikit.report.machine import FIELDS, as_csv, as_json
 from acaikit.report.measured import Group, RunResults, Value
+from acaikit.report.missing import command
 from acaikit.report.results import Column, Missing, Results, tabulate
-from acaikit.report.sheet import command, escape, lay_out, said
+from acaikit.report.sheet import escape
 from acaikit.runs.chosen import choose
 
 MNIST = {"dataset": "MNIST", "digests": {"train": "0123456789abcdef", "test": "fedcba9876543210"}}
@@ -318,8 +320,54 @@ def test_what_all_have_in_common_is_said_once() -> None:
 
 def test_what_one_lacks_is_not_in_common() -> None:
     groups = [row("mnist_vae_32", "latent = 3", changes={"latent": "3"}), row("mnist_acai_32")]
-    assert tabulate(groups).shared == {} == tabulate(groups[:1]).shared
+    assert tabulate(groups).shared == {}
     assert not lay_out(tabulate(groups)).remarks[0].startswith("all: ")
+
+
+def test_of_one_experiment_the_row_is_short() -> None:
+    found = tabulate([row("mnist_vae_32", "latent = 3", changes={"latent": "3"})])
+    sheet = lay_out(found)
+    assert [cells[0].text for cells in sheet.rows] == ["mnist_vae_32"]
+    assert sheet.remarks[0] == "all: latent = 3"
+
+
+def test_what_rows_of_one_recipe_differ_in_all_of_them_say() -> None:
+    weight = "ACAI.weight"
+    groups = [
+        row("mnist_acai_32", f"{weight} = 0.0", changes={weight: "0.0"}),
+        row("mnist_acai_32"),  # the recipe's own
+        row("mnist_acai_32", f"{weight} = 1.0", "latent = 3", changes={weight: "1.0", "latent": "3"}),
+        row("mnist_vae_32"),
+    ]
+    own = groups[1].settings[weight]
+    assert [cells[0].text for cells in lay_out(tabulate(groups)).rows] == [
+        f"mnist_acai_32, {weight} = 0.0, latent = 2",
+        f"mnist_acai_32, {weight} = {own}, latent = 2",
+        f"mnist_acai_32, {weight} = 1.0, latent = 3",
+        "mnist_vae_32",
+    ]
+
+
+def test_a_score_that_the_paper_does_not_have() -> None:
+    plain = row("mnist_acai_32")
+    runs = [replace(run, values={"reconstruction/mse": [Value(0.5, {}, 20)]}) for run in plain.runs]
+    assert cells(tabulate([replace(plain, runs=runs)], ["reconstruction/*"], paper=True))[0][1] == "0.5 ± 0 (2)"
+
+
+def test_in_what_the_reporting_is_not_the_papers() -> None:
+    once = row("mnist_acai_32")
+    once = replace(
+        once, runs=[replace(r, values={s: [replace(v[0], of=None)] for s, v in r.values.items()}) for r in once.runs]
+    )
+    coarse = row("mnist_vae_32")
+    coarse = replace(coarse, runs=[replace(run, precision="bf16", asked=True) for run in coarse.runs])
+    sheet = lay_out(tabulate([once, coarse], paper=True))
+    assert [row[3].marks for row in sheet.rows] == [[1], [2]]
+    assert not any("within" in row[3].text or "outside" in row[3].text for row in sheet.rows)
+    assert sheet.footnotes[:2] == [
+        "one evaluation at the end, not the median of the last 20 as in the paper",
+        "computed in bf16, as was asked for",
+    ]
 
 
 def test_another_experiment_is_neither_within_nor_outside() -> None:

@@ -15,10 +15,12 @@ from acaikit.engine import Trainer
 from acaikit.errors import RunError
 from acaikit.evaluators import ProbeAccuracy
 from acaikit.evaluators.kmeans import KMeans
+from acaikit.report.layout import lay_out
+from acaikit.report.missing import command
 from acaikit.report.results import tabulate
-from acaikit.report.sheet import command, lay_out
 from acaikit.report.tables import reported
-from acaikit.runs.groups import expand, group, read_runs
+from acaikit.runs.expand import expand
+from acaikit.runs.groups import group, read_runs
 from acaikit.runs.opened import open_run
 from acaikit.runs.session import Session, open_session
 
@@ -233,6 +235,23 @@ def test_every_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     told = str(caught.value).splitlines()
     assert len(told) == 3
     assert all(name in line for name, line in zip(("none", "broken", "torn"), told, strict=True))
+
+
+def test_a_broken_run_that_can_be_spared_is_passed_over_unless_all_are(tmp_path: Path) -> None:
+    write(tmp_path / "good")
+    broken = [tmp_path / name for name in ("b", "c")]
+    for path in broken:
+        write(path).run_file.write_bytes(b"x")
+    said: list[str] = []
+    (run,) = read_runs([tmp_path / "good", *broken], said.append, None, broken)
+    assert run.path == tmp_path / "good"
+    assert [
+        line.endswith("; it is left out") and str(path) in line for line, path in zip(said, broken, strict=True)
+    ] == [True] * 2
+    with pytest.raises(RunError, match=r"b/run\.h5"):
+        read_runs([tmp_path / "good", *broken], said.append, None, broken[1:])
+    with pytest.raises(RunError, match=r"b/run\.h5(.|\n)*c/run\.h5"):
+        read_runs(broken, said.append, None, broken)
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
