@@ -90,8 +90,9 @@ class RunLock:
     """Holds a lock while a block runs; one process at a time, and one `RunLock` of a process.
 
     The lock is the kernel's (flock), not the file's: the file stays where it is for good, and a process that is
-    killed holds nothing any more. Who holds it stands beside it in the JSON file ``.holder``. A process forked in the
-    block doesn't hold it, and its leaving the block changes nothing.
+    killed holds nothing any more. Who holds it stands beside it in the JSON file ``.holder``. That a process forked in
+    the block leaves it changes nothing; but where the one that holds the lock is killed, it stays held while such a
+    process lives.
 
     Parameters
     ----------

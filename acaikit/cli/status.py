@@ -46,10 +46,9 @@ def status(
     In a terminal it is kept up to date until nothing runs and nothing is in a queue; Ctrl-C leaves it, and the study
     goes on. What runs saves its progress now and then: how far it is by now is an estimate.
     """
-    from acaikit.studies.layout import StudyDir
     from acaikit.studies.overview import Overview
 
-    watch = _Watch(StudyDir(study_dir))
+    watch = _Watch(_study(study_dir))
     found = watch.look()
     if as_json:
         print_json(_summary(found, watch.fault))
@@ -59,6 +58,26 @@ def status(
     out.print(Overview(found))
     if watch.fault:
         say(f"note: {watch.fault}")
+
+
+def _study(path: Path) -> StudyDir:
+    """Return a study's folder; where there is none, one close to what was given is proposed."""
+    from acaikit.studies.layout import StudyDir
+
+    if not _is_study(path):
+        made = Path("studies") / path.name.removesuffix(".gin")
+        near = next((f": did you mean {other}?" for other in (made, *path.parents[:2]) if _is_study(other)), "")
+        if path.is_file():
+            raise UserError(f"{path} is a file, not the folder that acaikit sweep makes of a study{near}")
+        if near:
+            raise UserError(f"{path} holds no study{near}")
+    return StudyDir(path)
+
+
+def _is_study(path: Path) -> bool:
+    from acaikit.studies.layout import StudyDir
+
+    return StudyDir(path).exists()
 
 
 class _Watch:
@@ -78,7 +97,7 @@ class _Watch:
             try:
                 self._queue, self.fault = queued(self.study), ""
             except UserError as error:
-                self._queue, self.fault = None, str(error)
+                self._queue, self.fault = None, "; ".join(str(error).splitlines())
             self._asked = time.monotonic()
         return look(self.study, self._queue)
 
@@ -111,22 +130,23 @@ def _summary(found: Status, fault: str) -> dict[str, Any]:
         "left_s": found.left,
         "busy": found.busy,
         "note": fault or None,
+        "others": found.others,
         "runs": [
             {
                 "run": one.run.name,
+                "directory": str(StudyDir(found.path).run(one.run.name)),
                 "recipe": one.run.recipe,
                 "overrides": one.run.overrides,
                 "seed": one.run.seed,
-                "phase": one.phase,
+                "state": one.phase,
                 "stage": one.stage,
                 "samples": one.samples,
-                "budget": one.budget,
+                "budget": one.budget or None,
                 "left_s": one.left,
                 "lasted_s": one.lasted,
                 "where": one.where,
                 "retries": one.retries,
                 "said": one.said,
-                "directory": str(StudyDir(found.path).run(one.run.name)),
                 "log": str(StudyDir(found.path).log(one.run.name)),
             }
             for one in found.runs

@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import tempfile
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from acaikit.errors import UserError
+from acaikit.artifacts.lock import RunLock, is_running
+from acaikit.errors import RunError, UserError
 from acaikit.runs.stopping import handling
-from acaikit.studies.local import LOOK, crashed
-from acaikit.studies.outcome import Outcome, State
+from acaikit.studies.drive import LOOK, drive, outcome_of
+from acaikit.studies.outcome import Outcome
 from acaikit.studies.worker import Worker
 from acaikit.threads import cores
 
@@ -30,6 +32,10 @@ RETRIES = 3
 """How often a turn is begun again because the machine or Ray's process that it was in is no more."""
 PATIENCE = 30
 """Seconds that runs have to end when the sweep itself ends at once."""
+FOLDERS = Path("/tmp")
+"""Where Ray's folder is made. Its sockets' paths may have 107 bytes, of which Ray takes 60."""
+PREFIX = "acaikit_ray-"
+"""What its name begins with; the process follows."""
 ANSWERED = 10
 """Seconds in which a cluster has to answer."""
 PARTS = 10_000
@@ -52,8 +58,8 @@ def sweep(
     """Call every worker in a task of Ray's, and return when all that began are over.
 
     A task takes as many CPUs as its worker has threads, and waits in Ray until some machine has them. Where that
-    machine, or Ray's process on it, is lost, Ray begins the task anew. A worker whose outcome is "unwritable" stops
-    the others. Where an exception leaves this function, what is at work ends first.
+    machine, or Ray's process on it, is lost, Ray begins the task anew. See `acaikit.studies.drive.drive`, also for the
+    parameters that aren't named here.
 
     The cluster is the one this process is connected to, or else the one at ``RAY_ADDRESS``, whose machines need the
     same Python environment and the study's folder under the same path; without either, a Ray of its own is started on
@@ -61,51 +67,38 @@ def sweep(
 
     Parameters
     ----------
-    workers : iterable of Worker
-        In the order in which they begin; those left when it stops are never called.
     jobs : int, optional
         How many run at once at most; left out, as many as there are CPUs, or GPUs, for.
     pack : int, optional
         How many share a GPU, where the cluster has any; left out, none is asked for.
-    ended : callable
-        Told of each worker that is over, and how it went, in the thread that called this function.
-    stopping : callable
-        Says whether to stop in good order; asked several times a second.
 
     Raises
     ------
     UserError
         If Ray is not installed, can't be reached or started, or no machine has room for a run.
     """
-    left = deque(workers)
-    threads = max((worker.threads for worker in left), default=1)
+    waiting = list(workers)
+    threads = max((worker.threads for worker in waiting), default=1)
     with connected(jobs * threads if jobs else cores()) as ray:
         gpus = gpus_each(ray.cluster_resources(), pack)
         check_room([node["Resources"] for node in ray.nodes() if node["Alive"]], threads, gpus)
         task = ray.remote(max_retries=RETRIES, retry_exceptions=False, num_gpus=gpus)(turn)
-        at_work: dict[Future[Outcome], tuple[Worker, Any]] = {}
-        stopped = unwritable = False
-        try:
-            while at_work or (left and not stopped):
-                while left and not stopped and (jobs is None or len(at_work) < jobs):
-                    worker = left.popleft()
-                    reference = task.options(num_cpus=worker.threads).remote(worker)
-                    at_work[reference.future()] = worker, reference
-                # Not ray.wait, out of which each exception of a signal's handler comes as a plain KeyboardInterrupt.
-                for future in wait(at_work, LOOK, FIRST_COMPLETED).done:
-                    worker, _ = at_work.pop(future)
-                    if isinstance(future.exception(), ray.exceptions.TaskCancelledError):  # before it began
-                        continue
-                    outcome = _outcome(future)
-                    unwritable |= outcome.state is State.UNWRITABLE
-                    ended(worker, outcome)
-                if not stopped and (unwritable or stopping()):
-                    stopped = True
-                    _cancel(ray, at_work)
-        except BaseException:
-            _cancel(ray, at_work)
-            wait(at_work, PATIENCE)
-            raise
+        tasks: dict[Worker, tuple[Any, Future[Outcome]]] = {}
+
+        def start(worker: Worker) -> Future[Outcome]:
+            reference = task.options(num_cpus=worker.threads).remote(worker)
+            # Not ray.wait, out of which each exception of a signal's handler comes as a plain KeyboardInterrupt.
+            future: Future[Outcome] = reference.future()
+            tasks[worker] = reference, future
+            return future
+
+        def stop(working: Sequence[Worker], at_once: bool) -> None:
+            for worker in reversed(working):  # those first that wait: none of them begins where another makes room
+                ray.cancel(tasks[worker][0])
+            if at_once:
+                wait([tasks[worker][1] for worker in working], PATIENCE)
+
+        drive(waiting, jobs, start, stop, ended, stopping, ray.exceptions.TaskCancelledError)
 
 
 def turn(worker: Worker) -> Outcome:
@@ -121,7 +114,7 @@ def turn(worker: Worker) -> Outcome:
         except BaseException:  # Ray's process is told to end, as when its machine is to go
             worker.stop()
             raise
-        return _outcome(future)
+        return outcome_of(future)
 
 
 def gpus_each(resources: Mapping[str, float], pack: int | None) -> float:
@@ -169,10 +162,8 @@ def connected(cpus: int) -> Iterator[Any]:
     with ExitStack() as stack:
         given: dict[str, Any] = {}
         if address == OWN:
-            # Sockets are made in it: their paths may have 107 bytes, of which Ray takes 60.
-            folder = tempfile.TemporaryDirectory(prefix="acaikit-", dir="/tmp", ignore_cleanup_errors=True)
             given = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE}
-            given["_temp_dir"] = stack.enter_context(folder)
+            given["_temp_dir"] = stack.enter_context(_folder())
         try:
             _check_reached(address)
             with _signals_kept():
@@ -182,6 +173,19 @@ def connected(cpus: int) -> Iterator[Any]:
             raise UserError(f"{what}: {error}") from error
         stack.callback(ray.shutdown)
         yield ray
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+    """Make a folder for Ray, which is removed after the block, and remove those of processes that were killed in it."""
+    for left in FOLDERS.glob(f"{PREFIX}*"):
+        with suppress(OSError, ValueError, IndexError, RunError):
+            if left.lstat().st_uid == os.getuid() and not is_running(int(left.name.split("-")[1])):
+                with RunLock(left / ".lock"):  # in another container, whose processes aren't seen here, it is held
+                    shutil.rmtree(left, ignore_errors=True)
+    made = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", dir=FOLDERS, ignore_cleanup_errors=True)
+    with made as folder, RunLock(Path(folder) / ".lock"):
+        yield folder
 
 
 def _check_reached(address: str) -> None:
@@ -206,14 +210,3 @@ def _signals_kept() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if main:
             signal.signal(signal.SIGTERM, handler)
-
-
-def _cancel(ray: Any, at_work: dict[Future[Outcome], tuple[Worker, Any]]) -> None:
-    """Cancel the tasks, those first that wait, so that none of them begins where another makes room."""
-    for _, reference in reversed(at_work.values()):
-        ray.cancel(reference)
-
-
-def _outcome(future: Future[Outcome]) -> Outcome:
-    error = future.exception()
-    return future.result() if error is None else crashed(error)

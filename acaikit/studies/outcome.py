@@ -50,7 +50,9 @@ class Outcome:
     lines : tuple of str
         The last lines that the process in question said, if it failed.
     evaluation : tuple of str
-        The arguments of the evaluation that is done, and the samples that the run had seen then, as a text.
+        The arguments of the evaluation that is done.
+    checkpoint : str
+        The sha256 of the checkpoint that it was done of; in any case, of the newest once the state is "done".
     """
 
     state: State
@@ -61,12 +63,14 @@ class Outcome:
     retries: int = 0
     lines: tuple[str, ...] = ()
     evaluation: tuple[str, ...] = ()
+    checkpoint: str = ""
 
     @property
     def telling(self) -> str:
         """The line that says most: acaikit's own error, where there is one, or else the last."""
         errors = [line for line in self.lines if line.startswith("error:")]
-        return next(iter([*errors[-1:], *self.lines[-1:]]), "it said nothing")
+        worded = [line for line in self.lines if any(letter.isalnum() for letter in line)]  # not a frame around others
+        return next(iter([*errors[-1:], *worded[-1:]]), "it said nothing")
 
     def store(self, file: Path) -> None:
         """Write it, whole; raise `OSError` where that can't be done."""
@@ -78,9 +82,9 @@ class Outcome:
         try:
             with file.open("rb") as opened:
                 found = json.loads(opened.read(MOST))
-            began, ended, host = (str(found[name]) for name in ("began", "ended", "host"))
+            began, ended, host, checkpoint = (str(found[name]) for name in ("began", "ended", "host", "checkpoint"))
             lines, evaluation = (tuple(map(str, found[name])) for name in ("lines", "evaluation"))
             state, stage = State(found["state"]), Stage(found["stage"])
-            return cls(state, stage, began, ended, host, int(found["retries"]), lines, evaluation)
+            return cls(state, stage, began, ended, host, int(found["retries"]), lines, evaluation, checkpoint)
         except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None

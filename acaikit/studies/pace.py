@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from acaikit.studies.progress import Progress
@@ -50,6 +50,18 @@ def pace(saved: Sequence[Progress], began: float, now: float) -> Pace:
     since = int(min((now - newest.at) * rate, gained))
     samples = max(newest.samples, min(newest.budget, newest.samples + since))
     return Pace(samples, rate, max(newest.budget - samples, 0) / rate)
+
+
+def at_once(turns: Collection[tuple[float, float]]) -> int:
+    """Return how many of some turns were at work when the last of them began.
+
+    Parameters
+    ----------
+    turns : collection of tuple of float
+        When each began and when it was over, in seconds since the epoch.
+    """
+    last = max((began for began, _ in turns), default=0)
+    return sum(began <= last < ended for began, ended in turns)
 
 
 def roughly(seconds: float) -> str:

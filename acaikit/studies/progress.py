@@ -9,6 +9,7 @@ from pathlib import Path
 
 from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.rundir import RunDir
+from acaikit.artifacts.source import open_source
 from acaikit.errors import RunError
 
 MOST = 2**63
@@ -59,6 +60,16 @@ def saved(run: Path, most: int = 1) -> list[Progress]:
                 samples, budget = _numbers(checkpoints.folder, step, status.st_ino, status.st_mtime_ns)
                 found.append(Progress(samples, budget, status.st_mtime))
     return found
+
+
+def newest(run: Path) -> str | None:
+    """Return the sha256 of a run directory's newest checkpoint, as its header says it; None where there is none."""
+    with suppress(RunError, OSError):
+        checkpoints = Checkpoints(RunDir(run).checkpoints, "")
+        for step in checkpoints.steps()[-1:]:
+            with open_source(checkpoints.path(step)) as source:
+                return source.header.sha256
+    return None
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,6 +30,7 @@ def alone(study: StudyDir) -> Iterator[None]:
     RunError
         Another sweep holds it, or it can't be written.
     """
+    _check_folder(study)
     with _writing(study):
         make_folder(study.path)
     with ExitStack() as stack:
@@ -50,7 +52,7 @@ def make_ready(study: StudyDir, draft: Draft, say: Callable[[str], None]) -> Non
     study : StudyDir
         Where; under its lock.
     draft : Draft
-        The plan, and what it was made of.
+        The plan, and what it was made of; see `check`.
     say : callable
         Takes a line about runs that are no part of the study any more.
 
@@ -61,7 +63,7 @@ def make_ready(study: StudyDir, draft: Draft, say: Callable[[str], None]) -> Non
     DataError
         Data can't be had.
     """
-    _refuse_others(study, draft)
+    check(study, draft)
     for recipe, overrides in dict.fromkeys((run.recipe, run.overrides) for run in todo(study, draft.plan)):
         draft.experiments[recipe, overrides].dataset.prepare()
     with suppress(RunError):  # the first plan, or one that is broken
@@ -72,8 +74,16 @@ def make_ready(study: StudyDir, draft: Draft, say: Callable[[str], None]) -> Non
         study.write(draft.plan, draft.recipes)
 
 
-def _refuse_others(study: StudyDir, draft: Draft) -> None:
-    """Raise `RunError` where a run directory holds another experiment; one that is broken is its own run's affair."""
+def check(study: StudyDir, draft: Draft) -> None:
+    """Check that a study can be swept in a folder, without writing anything.
+
+    Raises
+    ------
+    RunError
+        Run directories hold other experiments than the plan has under their names, or the folder can't be written. A
+        run directory that is broken is its own run's affair.
+    """
+    _check_folder(study)
     others: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for run in draft.plan.runs:
         directory = RunDir(study.run(run.name))
@@ -89,6 +99,13 @@ def _refuse_others(study: StudyDir, draft: Draft) -> None:
             f"{shown}\n"
             f"sweep into another folder with --dir, or remove those run directories if they are no longer wanted"
         )
+
+
+def _check_folder(study: StudyDir) -> None:
+    with _writing(study):
+        there = next(path for path in (study.path, *study.path.absolute().parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise RunError(f"{study.path} can't be written: {there} is no folder in which files may be made")
 
 
 def _few(names: list[str]) -> str:

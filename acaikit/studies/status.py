@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import math
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -14,12 +14,17 @@ from pathlib import Path
 
 from acaikit.artifacts.lock import RunLock
 from acaikit.artifacts.rundir import RunDir
+from acaikit.studies.cause import cause
+from acaikit.studies.fault import fault
+from acaikit.studies.held import is_held
 from acaikit.studies.layout import Plan, Run, StudyDir
 from acaikit.studies.outcome import Outcome, Stage, State
-from acaikit.studies.pace import pace
+from acaikit.studies.pace import at_once, pace
 from acaikit.studies.progress import Progress, saved
 from acaikit.studies.queue import QueueEntry, submitted
 from acaikit.studies.todo import is_done
+
+UNSURE = "handed to Slurm; whether it still runs isn't known"
 
 
 class Phase(StrEnum):
@@ -47,6 +52,8 @@ class RunStatus:
         Training examples shown, about where it is running, and how many are to be shown; 0 while nothing is saved.
     left : float or None
         Seconds of training left, about; None where that can't be told.
+    began, ended : float or None
+        When its last turn did, in seconds since the epoch.
     lasted : float or None
         Seconds that its last turn took; of what runs, that it has been trained or measured in this turn.
     whole : float or None
@@ -65,6 +72,8 @@ class RunStatus:
     samples: int = 0
     budget: int = 0
     left: float | None = None
+    began: float | None = None
+    ended: float | None = None
     lasted: float | None = None
     whole: float | None = None
     where: str = ""
@@ -93,12 +102,18 @@ class Status:
         In the plan's order.
     busy : bool
         Whether anything runs, is swept or is in a queue.
+    unsure : bool
+        Whether runs were handed to a cluster that can't be asked what became of them.
+    others : tuple of str
+        Run directories there that are no part of the plan.
     """
 
     study: str
     path: Path
     runs: tuple[RunStatus, ...]
     busy: bool
+    unsure: bool = False
+    others: tuple[str, ...] = ()
 
     def those(self, phase: Phase) -> list[RunStatus]:
         """Return the runs of one phase."""
@@ -111,9 +126,10 @@ class Status:
 
     @property
     def left(self) -> float | None:
-        """Seconds until all that runs or waits is done, if as many run at once as now; None where that can't be told.
+        """Seconds until all that runs or waits is done, about; None where that can't be told.
 
-        A run of which nothing is known yet is taken to be like those of which something is.
+        A run of which nothing is known yet is taken to be like those of which something is. As many are taken to run at
+        once as when the last one began: fewer may run just now, of a job that begins no other before all of it is over.
         """
         running = self.those(Phase.RUNNING)
         known = [run.whole for run in self.runs if run.whole is not None]
@@ -121,7 +137,14 @@ class Status:
             return None
         mean = sum(known) / len(known)
         left = {run: _left(run, mean) for run in [*running, *self.those(Phase.WAITING)]}
-        return max(sum(left.values()) / len(running), *(left[run] for run in running))
+        turns = [(run.began, _until(run)) for run in self.runs if run.began is not None]
+        slots = max(len(running), at_once(turns))
+        return max(sum(left.values()) / slots, *(left[run] for run in running))
+
+
+def _until(run: RunStatus) -> float:
+    """Return when a run's last turn was over; one that was killed has no time to tell."""
+    return math.inf if run.phase is Phase.RUNNING else (run.ended or -math.inf)
 
 
 def _left(run: RunStatus, mean: float) -> float:
@@ -136,7 +159,7 @@ def look(study: StudyDir, queue: Mapping[str, QueueEntry] | None = None, now: fl
     study : StudyDir
         Its folder; one that can only be read will do.
     queue : mapping of str to QueueEntry, optional
-        The runs that are in a cluster's queue, see `acaikit.studies.queue.queued`.
+        The runs that are in a cluster's queue, see `acaikit.studies.queue.queued`; left out, that isn't known.
     now : float, optional
         Seconds since the epoch; the clock's, if left out.
 
@@ -150,7 +173,16 @@ def look(study: StudyDir, queue: Mapping[str, QueueEntry] | None = None, now: fl
     runs = tuple(_look_at(study, plan, run, queue, now) for run in plan.runs)
     working = any(run.phase is Phase.RUNNING for run in runs)
     busy = working or bool(queue) or RunLock(study.lock_file).holder() is not None
-    return Status(plain(plan.study), study.path, runs, busy)
+    unsure = any(run.said == UNSURE for run in runs)
+    return Status(plain(plan.study), study.path, runs, busy, unsure, _others(study, plan))
+
+
+def _others(study: StudyDir, plan: Plan) -> tuple[str, ...]:
+    planned = {study.run(run.name) for run in plan.runs}
+    with suppress(OSError):
+        found = [path for path in study.run("").iterdir() if path not in planned and RunDir(path).exists()]
+        return tuple(sorted(plain(path.name) for path in found))
+    return ()
 
 
 def _look_at(study: StudyDir, plan: Plan, run: Run, queue: Mapping[str, QueueEntry] | None, now: float) -> RunStatus:
@@ -158,26 +190,35 @@ def _look_at(study: StudyDir, plan: Plan, run: Run, queue: Mapping[str, QueueEnt
     status = RunStatus(run, Phase.WAITING)
     if outcome is not None:
         status = replace(status, stage=outcome.stage, where=plain(outcome.host), retries=outcome.retries)
-        status = replace(status, lasted=_lasted(outcome, now))
-    if is_done(study, plan, run.name):
-        return replace(status, phase=Phase.DONE, whole=status.lasted)
+        began, ended = _time(outcome.began), _time(outcome.ended)
+        lasted = None if began is None else max((ended or now) - began, 0)
+        status = replace(status, began=began, ended=ended, lasted=lasted)
     checkpoints = saved(study.run(run.name), most=2)
     if checkpoints:
         status = replace(status, samples=checkpoints[0].samples, budget=checkpoints[0].budget)
+    broken = fault(study.run(run.name))
+    if is_done(study, plan, run.name) and not broken:
+        return replace(status, phase=Phase.DONE, whole=status.lasted)
     if outcome is not None and outcome.state is State.RUNNING and is_held(study.task_lock(run.name)):
         return _at_work(status, checkpoints, now)
     trained_by = RunLock(RunDir(study.run(run.name)).lock_file).holder()
     if trained_by is not None and trained_by.host == socket.gethostname():  # of another host's, nothing is known
-        lasted = max(now - datetime.fromisoformat(trained_by.since).timestamp(), 0)
-        where = f"process {trained_by.pid} on its own"
-        return _at_work(replace(status, stage=Stage.TRAINING, lasted=lasted, where=where), checkpoints, now)
+        began = datetime.fromisoformat(trained_by.since).timestamp()
+        status = replace(status, stage=Stage.TRAINING, began=began, lasted=max(now - began, 0))
+        return _at_work(replace(status, where=f"process {trained_by.pid}, outside a sweep"), checkpoints, now)
     entry = (queue or {}).get(run.name)
     if entry is not None:
         return replace(status, where=plain(f"job {entry.job}"), said=plain(f"{entry.state.lower()} ({entry.reason})"))
+    if broken:
+        return replace(status, phase=Phase.FAILED, said=plain(broken))
     if outcome is not None and outcome.state in (State.FAILED, State.UNWRITABLE):
-        said = outcome.telling
-        return replace(status, phase=Phase.FAILED, said=plain(said))
-    return replace(status, said=_why_it_waits(study, status, outcome, queue))
+        return replace(status, phase=Phase.FAILED, said=plain(cause(outcome)))
+    job = submitted(study, run.name)
+    if job and queue is None:
+        return replace(status, where=plain(f"job {job}"), said=UNSURE)
+    if job and outcome is None:
+        return replace(status, said=plain(f"its job {job} ended without a word"))
+    return replace(status, said=_why_it_waits(study, plan, status, outcome))
 
 
 def _at_work(status: RunStatus, checkpoints: Sequence[Progress], now: float) -> RunStatus:
@@ -192,50 +233,22 @@ def _at_work(status: RunStatus, checkpoints: Sequence[Progress], now: float) -> 
     return replace(status, samples=found.samples, left=found.left, whole=whole)
 
 
-def _why_it_waits(
-    study: StudyDir, status: RunStatus, outcome: Outcome | None, queue: Mapping[str, QueueEntry] | None
-) -> str:
+def _why_it_waits(study: StudyDir, plan: Plan, status: RunStatus, outcome: Outcome | None) -> str:
     """Return what became of the run so far; nothing where it never began."""
     if outcome is None:
-        job = submitted(study, status.run.name) if queue is not None else None
-        return plain(f"its job {job} ended without a word") if job else ""
-    if status.fraction >= 1:
+        return ""
+    if status.fraction >= 1 and plan.evaluation and RunDir(study.run(status.run.name)).exists():
         return "trained, still to be measured"
     if outcome.state is State.DONE:
         return "its run directory was removed or trained further"
     return f"{'stopped' if outcome.state is State.STOPPED else 'interrupted'} at {status.fraction:.0%}"
 
 
-def _lasted(outcome: Outcome, now: float) -> float | None:
+def _time(text: str) -> float | None:
     try:
-        began = datetime.fromisoformat(outcome.began).timestamp()
-        ended = datetime.fromisoformat(outcome.ended).timestamp() if outcome.ended else now
-    except (ValueError, TypeError, OverflowError):  # the file may be anybody's
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):  # the file may be anybody's
         return None
-    return max(ended - began, 0)
-
-
-def is_held(lock: Path) -> bool:
-    """Say whether anybody holds a lock, without taking it from anybody: those who look share it.
-
-    Whoever wants the lock in that instant must wait and look again, as a worker does. Where it can't be looked at, as
-    on a file system of the network, its ``.holder`` is believed.
-    """
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return RunLock(lock).holder() is not None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return RunLock(lock).holder() is not None
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def plain(text: str) -> str:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import datetime
-from pathlib import Path
-
-from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.rundir import RunDir
-from acaikit.errors import RunError
+from acaikit.studies.fault import fault
 from acaikit.studies.layout import Plan, Run, StudyDir
 from acaikit.studies.outcome import State
-from acaikit.studies.progress import saved
-
-EXACT = 1.0
-"""Seconds: an outcome gives times in whole ones."""
+from acaikit.studies.progress import newest
 
 
 def todo(study: StudyDir, plan: Plan) -> list[Run]:
@@ -25,31 +17,11 @@ def todo(study: StudyDir, plan: Plan) -> list[Run]:
 def is_done(study: StudyDir, plan: Plan, name: str) -> bool:
     """Say whether a run is trained to its end, and all that the plan measures then is measured.
 
-    The outcome alone isn't believed: the run directory may have been removed, or trained further, and the plan may name
-    other evaluators by now. A checkpoint is read only if it is newer than the outcome, since a study has hundreds.
+    The outcome alone isn't believed: the run directory may have been removed, or trained further or anew, and the plan
+    may name other evaluators by now.
     """
-    outcome = study.outcome(name)
-    if outcome is None or outcome.state is not State.DONE:
+    outcome, run = study.outcome(name), study.run(name)
+    if outcome is None or outcome.state is not State.DONE or not RunDir(run).exists() or fault(run):
         return False
-    *measured, samples = outcome.evaluation or ("",)
-    if plan.evaluation and tuple(measured) != plan.evaluation:
-        return False
-    run = study.run(name)
-    with suppress(ValueError, TypeError):  # the file may be anybody's
-        if (changed := _changed(run)) is None:
-            return False
-        if changed < datetime.fromisoformat(outcome.ended).timestamp() + EXACT:
-            return True
-    newest = next(iter(saved(run)), None)
-    if newest is None or not newest.finished:
-        return False
-    return not plan.evaluation or samples == str(newest.samples)
-
-
-def _changed(run: Path) -> float | None:
-    """Return when the newest checkpoint was saved, in seconds since the epoch; None where there is none."""
-    with suppress(RunError, OSError):
-        checkpoints = Checkpoints(RunDir(run).checkpoints, "")
-        for step in checkpoints.steps()[-1:]:
-            return checkpoints.path(step).stat().st_mtime
-    return None
+    measured = not plan.evaluation or outcome.evaluation == plan.evaluation
+    return measured and outcome.checkpoint == newest(run)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from rich.console import Console
 from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.lock import RunLock
 from acaikit.artifacts.publish import make_folder
+from acaikit.artifacts.rundir import RunDir
 from acaikit.errors import UserError
 from acaikit.studies.layout import Plan, Run, StudyDir
 from acaikit.studies.outcome import Outcome, Stage, State
+from acaikit.studies.progress import newest
 from acaikit.studies.queue import QueueEntry
 
 BEGAN, ENDED = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:40+00:00"
@@ -29,8 +32,10 @@ def note(study: StudyDir, seed: int, state: State, ended: str = ENDED, **others:
 
 
 def finish(study: StudyDir, seed: int) -> None:
-    Checkpoints(study.run(f"r-s{seed}") / "checkpoints", "").save(1, {"samples": 100, "budget": 100})
-    note(study, seed, State.DONE)
+    run = study.run(f"r-s{seed}")
+    RunDir(run).write_run({"run_id": "0"})
+    Checkpoints(run / "checkpoints", "").save(1, {"samples": 100, "budget": 100})
+    note(study, seed, State.DONE, checkpoint=newest(run))
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ def test_elsewhere_than_in_a_terminal_it_is_shown_once(acaikit: Any, study: Stud
     with RunLock(study.task_lock("r-s2")):
         ran = acaikit("status", study.path)
     assert "✓ 1 done   ● 1 running   ✗ 1 failed   · 1 waiting" in ran.out
-    assert "error: NaN" in ran.out and str(study.log("r-s1")) in ran.out
+    assert "    NaN " in ran.out and str(study.log("r-s1")) in ran.out
     assert "r  ✓ ✗ ● ·" in ran.out
     assert ran.err == "" and "\x1b" not in ran.out
 
@@ -58,9 +63,12 @@ def test_json_says_all_of_every_run(acaikit: Any, study: StudyDir) -> None:
     told = json.loads(acaikit("status", study.path, "--json").out)
     assert told["counts"] == {"done": 1, "running": 0, "failed": 1, "waiting": 2}
     assert (told["study"], told["left_s"], told["busy"], told["note"]) == ("quick", None, False, None)
-    assert [run["phase"] for run in told["runs"]] == ["done", "failed", "waiting", "waiting"]
-    failed = told["runs"][1]
-    assert (failed["said"], failed["retries"], failed["seed"], failed["where"]) == ("error: NaN", 1, 1, "node7")
+    assert [run["state"] for run in told["runs"]] == ["done", "failed", "waiting", "waiting"]
+    done, failed, *_, waiting = told["runs"]
+    assert (done["run"], done["directory"]) == ("r-s0", str(study.run("r-s0")))
+    assert (done["samples"], done["budget"], waiting["samples"], waiting["budget"]) == (100, 100, 0, None)
+    assert told["others"] == []
+    assert (failed["said"], failed["retries"], failed["seed"], failed["where"]) == ("NaN", 1, 1, "node7")
     assert failed["log"] == str(study.log("r-s1"))
 
 
@@ -72,18 +80,32 @@ def test_a_folder_that_is_no_study_is_a_mistake(acaikit: Any, tmp_path: Path, th
     assert ran.out == ""
 
 
+@pytest.mark.parametrize("given", ["quick", "quick.gin", "studies/quick/runs", "studies/quick/runs/r-s0"])
+def test_what_is_close_to_a_study_leads_to_it(acaikit: Any, study: StudyDir, given: str) -> None:
+    Path("studies").mkdir()
+    shutil.copytree(study.path, "studies/quick")
+    ran = acaikit("status", given, code=2)
+    assert ran.err == f"error: {given} holds no study: did you mean studies/quick?\n"
+
+
+def test_a_file_is_no_study(acaikit: Any) -> None:
+    Path("mine.gin").touch()
+    ran = acaikit("status", "mine.gin", code=2)
+    assert ran.err == "error: mine.gin is a file, not the folder that acaikit sweep makes of a study\n"
+
+
 def test_a_queue_that_cannot_be_asked_is_told_in_one_line(
     acaikit: Any, study: StudyDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(study: StudyDir) -> dict[str, QueueEntry]:
-        raise UserError("Slurm can't be asked for its queue: no answer")
+        raise UserError("Slurm can't be asked for its queue: no answer\nat all")
 
     monkeypatch.setattr("acaikit.studies.queue.queued", fail)
     ran = acaikit("status", study.path)
-    assert ran.err == "note: Slurm can't be asked for its queue: no answer\n"
+    assert ran.err == "note: Slurm can't be asked for its queue: no answer; at all\n"
     assert "1 failed" in ran.out
     told = json.loads(acaikit("status", study.path, "--json").out)
-    assert told["note"] == "Slurm can't be asked for its queue: no answer"
+    assert told["note"] == "Slurm can't be asked for its queue: no answer; at all"
 
 
 def test_what_the_queue_says_is_shown(acaikit: Any, study: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:

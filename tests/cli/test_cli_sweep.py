@@ -19,12 +19,16 @@ from pathlib import Path
 import pytest
 from faults.kills import digest
 from faults.tiny import recipe
+from rich.console import Console
 
 from acaikit.artifacts.checkpoints import Checkpoints
 from acaikit.artifacts.lock import RunLock
 from acaikit.artifacts.metrics import read_metrics
 from acaikit.artifacts.rundir import RunDir
-from acaikit.studies import local
+from acaikit.cli import sweep as command
+from acaikit.cli.swept import Swept
+from acaikit.errors import UserError
+from acaikit.studies import local, queue, slurm
 from acaikit.studies import worker as module
 from acaikit.studies.layout import StudyDir
 from acaikit.studies.outcome import State
@@ -55,6 +59,7 @@ class Scripted:
         self.folder, self.dir = folder, StudyDir(Path("studies/study"))
         state = {"samples": SAMPLES, "budget": SAMPLES}
         Checkpoints(RunDir(folder / "trained").checkpoints, "id").save(SAMPLES, state)
+        RunDir(folder / "trained").write_run({"run_id": "id"})
         Path("a.gin").write_text(recipe(2, 1))
         self.write()
 
@@ -99,8 +104,8 @@ def test_every_run_is_trained_and_told(acaikit, study) -> None:
     )
     for number, line in enumerate(over):
         assert re.fullmatch(rf"{number + 1}/3 a-s{number}: done in \d+s", line)
-    assert "3 of 3 runs of study are done, in studies/study\n" in ran.out
-    assert "  acaikit table studies/study --paper " in ran.out
+    assert "3 of 3 runs of study are done, in studies/study\nnext:\n  acaikit table studies/study\n" in ran.out
+    assert "--paper" not in ran.out
     assert study.trained() == ["a-s0", "a-s1", "a-s2"]
 
 
@@ -122,15 +127,37 @@ def test_json_is_one_object(acaikit, study) -> None:
     study.acts("a-s1", "echo no good >&2; exit 1")
     ran = acaikit("sweep", "study.gin", "--json", code=1)
     told = json.loads(ran.out)
-    assert told["counts"] == {"done": 2, "failed": 1}
+    assert (told["study"], told["path"]) == ("study", "studies/study")
+    assert told["counts"] == {"done": 2, "running": 0, "failed": 1, "waiting": 0}
     assert [run["state"] for run in told["runs"]] == ["done", "failed", "done"]
     assert told["runs"][1] == {
-        "run": "studies/study/runs/a-s1",
+        "run": "a-s1",
+        "directory": "studies/study/runs/a-s1",
+        "recipe": "a",
+        "overrides": [],
+        "seed": 1,
         "state": "failed",
         "retries": 0,
-        "lines": ["no good"],
+        "said": "no good",
         "log": "studies/study/tasks/a-s1/log.txt",
     }
+
+
+def test_all_commands_speak_of_a_study_in_the_same_words(acaikit, study) -> None:
+    study.acts("a-s1", "exit 1")
+    asked = (["sweep", "study.gin", "--dry-run"], ["sweep", "study.gin"], ["status", "studies/study"])
+    codes = (0, 1, 0)
+    before, swept, status = (
+        json.loads(acaikit(*words, "--json", code=code).out) for words, code in zip(asked, codes, strict=True)
+    )
+    for told in (before, swept, status):
+        assert set(before) <= set(told)
+        for one, other in zip(told["runs"], status["runs"], strict=True):
+            same = ("run", "directory", "recipe", "overrides", "seed", "log")
+            assert [one[key] for key in same] == [other[key] for key in same]
+    assert before["counts"] == {"done": 0, "running": 0, "failed": 0, "waiting": 3}
+    assert swept["counts"] == status["counts"] == {"done": 2, "running": 0, "failed": 1, "waiting": 0}
+    assert [run["state"] for run in swept["runs"]] == [run["state"] for run in status["runs"]]
 
 
 def test_a_failure_is_told_with_its_last_line_and_the_rest_goes_on(acaikit, study) -> None:
@@ -138,8 +165,8 @@ def test_a_failure_is_told_with_its_last_line_and_the_rest_goes_on(acaikit, stud
     ran = acaikit("sweep", "study.gin", "--jobs", 1, code=1)
     log = "studies/study/tasks/a-s0/log.txt"
     told = f"a-s0: failed: ValueError: [red]7[/] is ?[1m no number; the rest: {log}"
-    assert f"1/3 {told}\n" in ran.out
-    assert f"  {told}\n" in ran.err
+    assert "1/3 a-s0: failed\n" in ran.out
+    assert ran.err.count(f"  {told}\n") == 1
     assert "1 of 3 runs failed. Once the cause is mended, go on with: acaikit sweep studies/study --jobs 1" in ran.err
     assert "2 of 3 runs of study are done" in ran.out
     assert "Traceback\nValueError" in Path(log).read_text()
@@ -150,10 +177,76 @@ def test_a_failure_is_told_with_its_last_line_and_the_rest_goes_on(acaikit, stud
     assert study.trained() == ["a-s0", "a-s0"]
 
 
+def test_one_run_is_a_run_and_a_failure_has_its_cause_alone(acaikit, study) -> None:
+    advice = "; there is no checkpoint. To try:"
+    study.acts("a-s0", f"echo 'error: training diverged{advice}' >&2; echo '  another rate' >&2; exit 3")
+    ran = acaikit("sweep", "study.gin", "--seeds", 0, code=1)
+    assert "0 of 1 run of study is done" in ran.out
+    assert "  a-s0: failed: training diverged; there is no checkpoint; the rest: " in ran.err
+    assert "\n1 of 1 run failed." in ran.err
+
+
+def test_what_signals_killed_is_told_with_how_often_it_began_again(acaikit, study) -> None:
+    study.acts("a-s0", "kill -9 $$")
+    ran = acaikit("sweep", "study.gin", "--seeds", 0, code=1)
+    assert "1/1 a-s0: failed, begun again 3 times\n" in ran.out
+    assert "  a-s0: failed, begun again 3 times: killed by signal 9" in ran.err
+    study.acts("a-s0", "if [ -f $here/once ]; then training; else : > $here/once; kill -9 $$; fi")
+    assert re.search(r"1/1 a-s0: done in \d+s, begun again 1 time\n", acaikit("sweep", "studies/study").out)
+
+
+def test_the_paper_is_named_where_it_prints_something(acaikit, study) -> None:
+    Path("lines_vae_64.gin").write_text(Path("a.gin").read_text())
+    study.write("Study.recipes = ['a.gin', 'lines_vae_64.gin']", seeds="[0]")
+    Path("study.gin").write_text(Path("study.gin").read_text().replace("Study.recipes = ['a.gin']\n", ""))
+    assert "  acaikit table studies/study --paper " in acaikit("sweep", "study.gin").out
+
+
+def test_the_frame_in_a_terminal_ends_in_an_empty_line(acaikit, study) -> None:
+    """There the terminal writes its ^C; at the end of a full line that would be one line more than is wiped out."""
+    acaikit("sweep", "study.gin")
+    console = Console(force_terminal=True, width=60, height=40)
+    live = command._shown(Swept(study.dir, study.dir.read(), [], {}, console))
+    lines = console.render_lines(live.get_renderable(), console.options.update(height=None), pad=False)
+    assert len(lines) > 3
+    assert "".join(segment.text for segment in lines[-1]) == ""
+
+
+def test_runs_in_the_queue_of_slurm_are_left_to_it(acaikit, study, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {"a-s1": queue.QueueEntry("7_1", "PENDING", "Resources")}
+    monkeypatch.setattr(queue, "queued", lambda study: entries)
+    ran = acaikit("sweep", "study.gin", "--jobs", 1)
+    assert "1 run in Slurm's queue already, and left to it\n2 runs of studies/study to go" in ran.out
+    assert "2 of 3 runs of study are done" in ran.out
+    assert ran.out.endswith("how far the others are: acaikit status studies/study\n")
+    assert study.trained() == ["a-s0", "a-s2"]
+    entries.clear()
+    acaikit("sweep", "study.gin")
+    assert study.trained() == ["a-s1"]
+
+
+def test_a_queue_that_cannot_be_asked_is_no_hindrance_here(acaikit, study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def queued(study: StudyDir) -> None:
+        raise UserError("no squeue here")
+
+    monkeypatch.setattr(queue, "queued", queued)
+    assert "note: no squeue here\n3 runs of studies/study to go" in acaikit("sweep", "study.gin").out
+    assert "no squeue" not in acaikit("sweep", "study.gin").out
+
+
+def test_what_is_handed_to_slurm_waits(acaikit, study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "submit", lambda study, workers, *more: [f"7_{n}" for n in range(len(workers))])
+    monkeypatch.setattr(slurm, "check_programs", lambda: None)
+    told = json.loads(acaikit("sweep", "study.gin", "--on", "slurm", "--json").out)
+    assert told["submitted"] == ["7_0", "7_1", "7_2"]
+    assert told["counts"] == {"done": 0, "running": 0, "failed": 0, "waiting": 3}
+    assert "3 runs handed to Slurm, as 7_0 to 7_2\n" in acaikit("sweep", "study.gin", "--on", "slurm").out
+
+
 def test_a_full_disk_ends_the_study(acaikit, study) -> None:
     study.acts("a-s1", 'echo \'{"stopped_by": "unsaved"}\'; echo No room >&2; exit 1')
     ran = acaikit("sweep", "study.gin", "--jobs", 1, code=1)
-    assert "  a-s1: unwritable: No room; the rest: studies/study/tasks/a-s1/log.txt\n" in ran.err
+    assert "  a-s1: failed: No room; the rest: studies/study/tasks/a-s1/log.txt\n" in ran.err
     assert "studies/study can't be written any more; what is done stands. Once it can, go on with: acaikit" in ran.err
     assert study.trained() == ["a-s0", "a-s1"]
     assert [study.dir.outcome(f"a-s{seed}") and study.dir.outcome(f"a-s{seed}").state for seed in range(3)] == [
@@ -213,6 +306,7 @@ def test_seeds_are_a_range_or_a_list(acaikit, study, text: str, seeds: list[int]
     assert ran.out.splitlines()[:-1] == [f"a-s{seed}" for seed in seeds]
     told = json.loads(acaikit("sweep", "study.gin", "--seeds", text, "--dry-run", "--json").out)
     assert [run["seed"] for run in told["runs"]] == seeds
+    assert acaikit("sweep", "study.gin", "--dry-run", "--quiet").out == ""
     assert not Path("studies").exists()
     assert study.calls() == []
 
@@ -229,11 +323,15 @@ def test_what_is_no_seed_is_refused(acaikit, study, text: str) -> None:
         (["study.gin", "--data-dir", "nowhere"], "--data-dir nowhere is no folder"),
         (["study.gin", "--set", "Study.overrides=['Lines.hight = 8']"], "did you mean height?"),
         (["study.gin", "--seeds", "1,1"], "1 twice"),
+        (["study.gin", "--pack", 2, "--device", "cpu"], "--pack 2 is for runs that share a GPU"),
+        (["study.gin", "--dir", "a.gin"], "a.gin is no folder"),
+        (["study.gin", "--dir", "a.gin/in/it"], "a.gin/in/it can't be written: "),
         (["nothing"], "nothing"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_written(acaikit, study, arguments: list[str], said: str) -> None:
-    assert said in acaikit("sweep", *arguments, code=2).err
+    for more in ([], ["--dry-run"]):
+        assert said in acaikit("sweep", *arguments, *more, code=2).err
     assert not Path("studies").exists()
 
 
@@ -243,7 +341,7 @@ def test_a_folder_is_swept_as_it_was_planned(acaikit, study, more: list[str]) ->
     Path("study.gin").unlink()
     Path("a.gin").unlink()
     assert "studies/study is swept as it was planned" in acaikit("sweep", "studies/study", *more, code=2).err
-    assert "1 of 1 runs" in acaikit("sweep", "studies/study").out
+    assert "1 of 1 run of study is done" in acaikit("sweep", "studies/study").out
 
 
 def test_data_that_cannot_be_had_are_told_before_anything_begins(acaikit, study) -> None:
@@ -397,7 +495,7 @@ def test_a_full_disk_leaves_what_is_done(acaikit, uninterrupted: Path, monkeypat
     script = f'ulimit -f 64; exec {shlex.join(PROGRAM)} "$@"'
     monkeypatch.setattr(module, "COMMAND", ("/bin/sh", "-c", script, "sh"))
     ran = acaikit("sweep", "full", "--jobs", 1, "--threads", 1, "--device", "cpu", code=1)
-    assert f"2/3 {GOOD[1]}: unwritable: " in ran.out
+    assert f"2/3 {GOOD[1]}: failed\n" in ran.out
     assert "File too large" in ran.err
     assert "full can't be written any more; what is done stands" in ran.err
     assert files(study.run(GOOD[0])) == before
@@ -408,8 +506,9 @@ def test_a_full_disk_leaves_what_is_done(acaikit, uninterrupted: Path, monkeypat
 def test_another_experiment_is_refused_before_anything_begins(acaikit, uninterrupted: Path) -> None:
     before = files(Path(shutil.copytree(uninterrupted, "changed")))
     write_real(Path(), f"{STUDY}Study.overrides = ['Lines.test_size = 16']")
-    ran = acaikit("sweep", "real-study.gin", "--dir", "changed", code=2)
-    assert "changed has other experiments under names of this study's runs" in ran.err
-    assert f"\n  {', '.join(GOOD)}: Lines.test_size: 12 -> 16\n" in ran.err
-    assert "sweep into another folder with --dir" in ran.err
+    for more in ([], ["--dry-run"]):
+        ran = acaikit("sweep", "real-study.gin", "--dir", "changed", *more, code=2)
+        assert "changed has other experiments under names of this study's runs" in ran.err
+        assert f"\n  {', '.join(GOOD)}: Lines.test_size: 12 -> 16\n" in ran.err
+        assert "sweep into another folder with --dir" in ran.err
     assert files(Path("changed")) == before
