@@ -178,7 +178,7 @@ class RunLock:
             descriptor = os.open(self.holder_file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as file:
                 found = json.loads(file.read(_MOST))
-            holder = Holder(int(found["pid"]), *(_plain(found[name]) for name in ("host", "user", "since")))
+            holder = Holder(int(found["pid"]), *(plain(found[name]) for name in ("host", "user", "since")))
             datetime.fromisoformat(holder.since)
         except (OSError, ValueError, TypeError, KeyError):
             return None
@@ -210,8 +210,8 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def _plain(text: str) -> str:
-    """Return a text without what would play tricks in a terminal."""
+def plain(text: str) -> str:
+    """Return a text without what would play tricks in a terminal: it may come from anybody."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

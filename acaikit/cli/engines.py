@@ -51,12 +51,14 @@ class Chosen:
             self.resources()
         if self.engine is Engine.local:
             self.slots()
+        if self.engine is Engine.ray and self.pack > 1 and self.device is options.DeviceName.cpu:
+            raise UserError(f"--pack {self.pack} is for runs that share a GPU, and --device cpu takes none")
 
     def resources(self) -> Resources:
         """Return what each job of Slurm's asks for."""
         from acaikit.studies.slurm import Resources
 
-        return Resources.read(self.slurm, self.pack)
+        return Resources.read(self.slurm, self.pack, self.threads or 1)
 
     def slots(self) -> list[dict[str, str]]:
         """Return the slots of this machine."""
@@ -124,8 +126,8 @@ def submit(chosen: Chosen, swept: Swept) -> list[str]:
     return jobs
 
 
-def in_queue(study: StudyDir, left: Sequence[Run], chosen: Chosen, console: Console) -> dict[str, QueueEntry]:
-    """Return what Slurm's queue says of some runs, whatever the engine, and say so: they are left to it."""
+def in_queue(study: StudyDir, left: Sequence[Run], chosen: Chosen, console: Console) -> dict[str, QueueEntry] | None:
+    """Return what Slurm's queue says of some runs, which every engine leaves to it; None where it can't be asked."""
     from acaikit.studies.queue import queued
 
     try:
@@ -134,7 +136,7 @@ def in_queue(study: StudyDir, left: Sequence[Run], chosen: Chosen, console: Cons
         if chosen.engine is Engine.slurm:
             raise
         say(f"note: {error}", console)
-        return {}
+        return None
     there = {run.name: entries[run.name] for run in left if run.name in entries}
     if there:
         say(f"{counted(there)} in Slurm's queue already, and left to it", console)

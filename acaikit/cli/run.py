@@ -129,7 +129,9 @@ def resume(
     """Continue a run from its last checkpoint, bit for bit; with --samples, beyond its budget."""
     with Starting() as starting:
         from acaikit.runs.session import open_session
+        from acaikit.studies.expand import check_run
 
+        check_run(str(run_dir))
         options.apply(data_dir, threads, quiet=quiet)
         limit = options.seconds(max_time)
         given = options.Given(data_dir, device, threads)

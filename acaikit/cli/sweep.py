@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from acaikit.cli.swept import Swept
 
 MOST = 10_000
-"""Seeds that a study has at most."""
+"""Seeds that --seeds takes at most."""
 
 
 def register(app: typer.Typer) -> None:
@@ -130,8 +130,8 @@ def sweep(
                 make_ready(folder, drafted, say)
             plan = folder.read()
             left = todo(folder, plan)
-            queued = in_queue(folder, left, chosen, console)
-            swept = Swept(folder, plan, [run for run in left if run.name not in queued], queued, console)
+            queue = in_queue(folder, left, chosen, console)
+            swept = Swept(folder, plan, [run for run in left if run.name not in (queue or {})], queue, console)
             if engine is Engine.slurm and left:
                 submitted = submit(chosen, swept)
                 if as_json:
@@ -171,7 +171,7 @@ def _shown(swept: Swept) -> AbstractContextManager[object]:
 
     def frame() -> Group:
         # The empty line is for the terminal's own ^C: at the end of a full line it would move the frame.
-        return Group(Overview(look(swept.study, swept.queued), fits=True), "")
+        return Group(Overview(look(swept.study, swept.queue), fits=True), "")
 
     return Live(get_renderable=frame, console=swept.console, refresh_per_second=0.5, transient=True)
 
@@ -182,7 +182,7 @@ def _seeds(text: str) -> list[int]:
     for word in text.split(","):
         found = re.fullmatch(r"\s*([0-9]{1,9})(?::([0-9]{1,9}))?\s*", word)
         first, end = (int(found[1]), int(found[2] or int(found[1]) + 1)) if found else (0, 0)
-        if not 0 < end - first <= MOST:
+        if not 0 < end - first <= MOST - len(seeds):
             raise UserError(f"--seeds {text}: write 0:5 (that is 0 to 4), 0,3,7 or 4, and no more than {MOST:,} seeds")
         seeds += range(first, end)
     return seeds

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from acaikit.artifacts.lock import plain
 from acaikit.cli.engines import counted
 from acaikit.cli.terminal import fail, say
 from acaikit.report.paper import SCORES, published
@@ -17,7 +18,7 @@ from acaikit.studies.cause import cause
 from acaikit.studies.layout import Plan, Run, StudyDir
 from acaikit.studies.outcome import Outcome, State
 from acaikit.studies.queue import QueueEntry
-from acaikit.studies.status import Phase, plain
+from acaikit.studies.status import Phase
 from acaikit.studies.worker import Worker
 
 PHASES = {
@@ -39,18 +40,19 @@ class Swept:
         The study.
     left : sequence of Run
         Those of its runs that are to run now.
-    queued : mapping of str to QueueEntry
-        Those that are not done either, but left to Slurm, in whose queue they are.
+    queue : mapping of str to QueueEntry, optional
+        Those that are not done either, but left to Slurm, in whose queue they are; None where it can't be asked.
     console : Console
         For what isn't an error.
     """
 
     def __init__(
-        self, study: StudyDir, plan: Plan, left: Sequence[Run], queued: Mapping[str, QueueEntry], console: Console
+        self, study: StudyDir, plan: Plan, left: Sequence[Run], queue: Mapping[str, QueueEntry] | None, console: Console
     ) -> None:
-        self.study, self.plan, self.left, self.queued, self.console = study, plan, left, queued, console
+        self.study, self.plan, self.left, self.queue, self.console = study, plan, left, queue, console
+        self.queued = queue or {}
         self.outcomes: dict[str, Outcome] = {}
-        self._undone = {*(run.name for run in left), *queued}
+        self._undone = {*(run.name for run in left), *self.queued}
 
     def __call__(self, worker: Worker, outcome: Outcome) -> None:
         """Take note of a worker that is over, in a line; why one failed comes at the end."""

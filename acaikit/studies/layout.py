@@ -52,7 +52,7 @@ class Plan:
     study : str
         The study's name.
     source : str
-        Its gin file, as given.
+        Where its gin file lay.
     runs : tuple of Run
         Seed by seed, so that a table is whole, if not final, as early as can be.
     evaluation : tuple of str

@@ -118,7 +118,7 @@ def turn(worker: Worker) -> Outcome:
 
 
 def gpus_each(resources: Mapping[str, float], pack: int | None) -> float:
-    """Return what a run takes of a GPU, in Ray's units, so that `pack` of them fit.
+    """Return what a run takes of a GPU, in Ray's units, so that `pack` of them fit; none where there is no GPU.
 
     Parameters
     ----------
@@ -126,8 +126,15 @@ def gpus_each(resources: Mapping[str, float], pack: int | None) -> float:
         What the cluster has, as ``ray.cluster_resources()`` says.
     pack : int, optional
         How many share a GPU; None for none.
+
+    Raises
+    ------
+    UserError
+        Several are to share one, and there is none.
     """
     if pack is None or not resources.get("GPU"):
+        if (pack or 1) > 1:
+            raise UserError(f"--pack {pack} is for runs that share a GPU, and the Ray cluster has none")
         return 0.0
     return max(1, PARTS // pack) / PARTS
 

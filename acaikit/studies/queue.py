@@ -15,6 +15,7 @@ from pathlib import Path
 from acaikit.artifacts.publish import make_folder, publish
 from acaikit.errors import UserError
 from acaikit.studies.layout import StudyDir
+from acaikit.studies.todo import todo
 
 MOST = 2**16
 """Bytes of a job's file at most."""
@@ -69,7 +70,7 @@ def queued(study: StudyDir) -> dict[str, QueueEntry]:
     UserError
         There are jobs, and Slurm can't be asked.
     """
-    jobs = {run.name: job for run in study.read().runs if (job := submitted(study, run.name))}
+    jobs = {run.name: job for run in todo(study, study.read()) if (job := submitted(study, run.name))}
     listed = _list(jobs.values())
     entries = {entry.job: entry for entry, script in listed if script and (study.jobs / Path(script).name).exists()}
     return {run: entries[job] for run, job in jobs.items() if job in entries}

@@ -67,7 +67,7 @@ class Resources:
         return max(1, self.cpus // self.pack)
 
     @classmethod
-    def read(cls, given: Sequence[str], pack: int = 1) -> Resources:
+    def read(cls, given: Sequence[str], pack: int = 1, threads: int = 1) -> Resources:
         """Read what ``--slurm`` was given.
 
         Parameters
@@ -75,10 +75,12 @@ class Resources:
         given : sequence of str
             Texts like ``partition=gpu,time=8:00:00,gres=gpu:1``. A name is a long option of sbatch, with ``-`` or
             ``_``, in lower case; one without a value is written ``exclusive=``; values may hold commas, also those of
-            ``export=ALL,DATA=/data``. ``time`` has any of Slurm's formats, and ``cpus_per_task`` is one for each run of
-            the pack where it is left out.
+            ``export=ALL,DATA=/data``. ``time`` has any of Slurm's formats, and ``cpus_per_task`` is what the runs of
+            the pack have as threads where it is left out.
         pack : int
             Runs that a job does at once.
+        threads : int
+            CPU threads of each.
 
         Raises
         ------
@@ -91,7 +93,7 @@ class Resources:
                 raise UserError(f"--slurm {name}=...: acaikit sets this itself")
         if options.get("job-name") == "":
             raise UserError("--slurm job_name=: write a name")
-        minutes, cpus = MINUTES, pack
+        minutes, cpus = MINUTES, pack * threads
         if (text := options.pop("time", None)) is not None:
             minutes = parse_minutes(text)
             if minutes * 60 <= WARNED + EARLIER:

@@ -6,15 +6,15 @@ import math
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from acaikit.artifacts.lock import RunLock
+from acaikit.artifacts.lock import RunLock, plain
 from acaikit.artifacts.rundir import RunDir
 from acaikit.studies.cause import cause
+from acaikit.studies.expand import others
 from acaikit.studies.fault import fault
 from acaikit.studies.held import is_held
 from acaikit.studies.layout import Plan, Run, StudyDir
@@ -25,6 +25,10 @@ from acaikit.studies.queue import QueueEntry, submitted
 from acaikit.studies.todo import is_done
 
 UNSURE = "handed to Slurm; whether it still runs isn't known"
+
+
+BROKEN = (State.FAILED, State.UNWRITABLE)
+"""What counts as failed."""
 
 
 class Phase(StrEnum):
@@ -172,17 +176,11 @@ def look(study: StudyDir, queue: Mapping[str, QueueEntry] | None = None, now: fl
     now = time.time() if now is None else now
     runs = tuple(_look_at(study, plan, run, queue, now) for run in plan.runs)
     working = any(run.phase is Phase.RUNNING for run in runs)
-    busy = working or bool(queue) or RunLock(study.lock_file).holder() is not None
+    # The lock itself is looked at only where somebody claims it: a sweep that begins in that instant would be refused.
+    swept = RunLock(study.lock_file).holder() is not None and is_held(study.lock_file)
     unsure = any(run.said == UNSURE for run in runs)
-    return Status(plain(plan.study), study.path, runs, busy, unsure, _others(study, plan))
-
-
-def _others(study: StudyDir, plan: Plan) -> tuple[str, ...]:
-    planned = {study.run(run.name) for run in plan.runs}
-    with suppress(OSError):
-        found = [path for path in study.run("").iterdir() if path not in planned and RunDir(path).exists()]
-        return tuple(sorted(plain(path.name) for path in found))
-    return ()
+    no_part = tuple(plain(path.name) for path in others(study, plan))
+    return Status(plain(plan.study), study.path, runs, working or swept or bool(queue), unsure, no_part)
 
 
 def _look_at(study: StudyDir, plan: Plan, run: Run, queue: Mapping[str, QueueEntry] | None, now: float) -> RunStatus:
@@ -191,27 +189,26 @@ def _look_at(study: StudyDir, plan: Plan, run: Run, queue: Mapping[str, QueueEnt
     if outcome is not None:
         status = replace(status, stage=outcome.stage, where=plain(outcome.host), retries=outcome.retries)
         began, ended = _time(outcome.began), _time(outcome.ended)
-        lasted = None if began is None else max((ended or now) - began, 0)
-        status = replace(status, began=began, ended=ended, lasted=lasted)
+        status = replace(status, began=began, ended=ended, lasted=_lasted(began, ended))
     checkpoints = saved(study.run(run.name), most=2)
     if checkpoints:
         status = replace(status, samples=checkpoints[0].samples, budget=checkpoints[0].budget)
     broken = fault(study.run(run.name))
-    if is_done(study, plan, run.name) and not broken:
+    if is_done(study, plan, run.name):
         return replace(status, phase=Phase.DONE, whole=status.lasted)
     if outcome is not None and outcome.state is State.RUNNING and is_held(study.task_lock(run.name)):
-        return _at_work(status, checkpoints, now)
+        return _at_work(replace(status, lasted=_lasted(status.began, now)), checkpoints, now)
     trained_by = RunLock(RunDir(study.run(run.name)).lock_file).holder()
     if trained_by is not None and trained_by.host == socket.gethostname():  # of another host's, nothing is known
-        began = datetime.fromisoformat(trained_by.since).timestamp()
-        status = replace(status, stage=Stage.TRAINING, began=began, lasted=max(now - began, 0))
+        began = _time(trained_by.since)
+        status = replace(status, stage=Stage.TRAINING, began=began, lasted=_lasted(began, now))
         return _at_work(replace(status, where=f"process {trained_by.pid}, outside a sweep"), checkpoints, now)
-    entry = (queue or {}).get(run.name)
-    if entry is not None:
+    entry, failed = (queue or {}).get(run.name), outcome is not None and outcome.state in BROKEN
+    if entry is not None and not (failed and entry.state == "RUNNING"):  # what failed of a pack that goes on has failed
         return replace(status, where=plain(f"job {entry.job}"), said=plain(f"{entry.state.lower()} ({entry.reason})"))
     if broken:
         return replace(status, phase=Phase.FAILED, said=plain(broken))
-    if outcome is not None and outcome.state in (State.FAILED, State.UNWRITABLE):
+    if outcome is not None and failed:
         return replace(status, phase=Phase.FAILED, said=plain(cause(outcome)))
     job = submitted(study, run.name)
     if job and queue is None:
@@ -244,13 +241,12 @@ def _why_it_waits(study: StudyDir, plan: Plan, status: RunStatus, outcome: Outco
     return f"{'stopped' if outcome.state is State.STOPPED else 'interrupted'} at {status.fraction:.0%}"
 
 
+def _lasted(began: float | None, ended: float | None) -> float | None:
+    return None if began is None or ended is None else max(ended - began, 0)
+
+
 def _time(text: str) -> float | None:
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):  # the file may be anybody's
         return None
-
-
-def plain(text: str) -> str:
-    """Return a text without what would play tricks in a terminal: it may come from anybody."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

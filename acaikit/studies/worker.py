@@ -25,7 +25,7 @@ from acaikit.studies.process import LINES, Ended, Process, now
 from acaikit.studies.progress import newest, saved
 
 RETRIES = 3
-"""How often what a signal killed is started again in one turn."""
+"""How often a command that a signal killed is started again in one turn."""
 COMMAND = (sys.executable, "-P", "-m", "acaikit")
 """With -P, a module of the user's that lies in the working directory is not taken for one of Python's."""
 OMP_NUM_THREADS = "OMP_NUM_THREADS"
@@ -99,6 +99,9 @@ class Worker:
         try:
             plan = self.study.read()
             run = plan.run(self.run)
+        except UserError as error:  # what is stored stands: it may be that of a plan to come
+            return replace(outcome, state=State.FAILED, ended=now(), lines=tuple(str(error).splitlines()))
+        try:
             with self._writing():
                 make_folder(self.study.task(self.run))
             with RunLock(self.study.task_lock(self.run), wait=self._wait):
@@ -107,8 +110,7 @@ class Worker:
             return replace(outcome, state=State.STOPPED, ended=now())
         except UserError as error:
             outcome = replace(outcome, state=State.FAILED, ended=now(), lines=tuple(str(error).splitlines()))
-            if self.study.task(self.run).is_dir():
-                self._store(outcome)
+            self._store(outcome)
             return outcome
 
     def _begun(self, outcome: Outcome) -> Outcome:

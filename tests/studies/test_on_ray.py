@@ -281,7 +281,9 @@ def test_real_runs_are_trained_and_stop_in_good_order(ray: Any, tmp_path: Path) 
 
 
 def test_a_gpu_has_room_for_a_pack() -> None:
-    assert on_ray.gpus_each({"CPU": 4.0}, 2) == 0
+    assert on_ray.gpus_each({"CPU": 4.0}, 1) == 0
+    with pytest.raises(UserError, match="--pack 2"):
+        on_ray.gpus_each({"CPU": 4.0}, 2)
     assert on_ray.gpus_each({"CPU": 4.0, "GPU": 2.0}, None) == 0
     assert on_ray.gpus_each({"CPU": 4.0, "GPU": 2.0}, 1) == 1
     for pack in range(1, 100):

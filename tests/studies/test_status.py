@@ -239,6 +239,22 @@ def test_runs_in_a_queue_say_what_the_queue_does(tmp_path: Path) -> None:
     assert not look(study, {}, NOW).busy
 
 
+def test_a_run_that_failed_in_a_pack_that_goes_on_has_failed(tmp_path: Path) -> None:
+    study = make(tmp_path)
+    note(study, 0, State.FAILED, lines=("NaN",))
+    (found,) = look(study, {"r-s0": QueueEntry("12_3", "RUNNING", "None")}, NOW).runs
+    assert (found.phase, found.said) == (Phase.FAILED, "NaN")
+
+
+def test_what_a_sweep_left_that_was_killed_keeps_nobody_waiting(tmp_path: Path) -> None:
+    study = make(tmp_path)
+    with RunLock(study.lock_file) as held:
+        assert look(study, {}, NOW).busy
+        claimed = held.holder_file.read_text()
+    held.holder_file.write_text(json.dumps(json.loads(claimed) | {"host": "elsewhere"}))
+    assert not look(study, {}, NOW).busy
+
+
 def test_a_job_that_left_the_queue_without_a_word_is_told(tmp_path: Path) -> None:
     study = make(tmp_path)
     remember(study, "r-s0", "12_3")
