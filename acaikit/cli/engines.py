@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from rich.console import Console
 from acaikit.cli import options
 from acaikit.cli.terminal import say
 from acaikit.errors import UserError
+from acaikit.words import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +122,7 @@ def submit(chosen: Chosen, swept: Swept) -> list[str]:
     jobs = slurm.submit(swept.study, workers, resources, chosen.jobs)
     if jobs:
         ids = " to ".join(dict.fromkeys([jobs[0], jobs[-1]]))
-        say(f"{counted(swept.left)} handed to Slurm, as {ids}", swept.console)
+        say(f"{counted(len(swept.left), 'run')} handed to Slurm, as {ids}", swept.console)
     say(f"how far they are: acaikit status {swept.study.path}", swept.console)
     return jobs
 
@@ -139,15 +140,10 @@ def in_queue(study: StudyDir, left: Sequence[Run], chosen: Chosen, console: Cons
         return None
     there = {run.name: entries[run.name] for run in left if run.name in entries}
     if there:
-        say(f"{counted(there)} in Slurm's queue already, and left to it", console)
+        say(f"{counted(len(there), 'run')} in Slurm's queue already, and left to it", console)
     return there
 
 
 def _begin(swept: Swept, where: str, workers: Sequence[Worker]) -> None:
-    threads = f"{workers[0].threads} thread{'s' * (workers[0].threads > 1)}"
-    say(f"{counted(swept.left)} of {swept.study.path} to go, {where}, with {threads} each", swept.console)
-
-
-def counted(runs: Sized) -> str:
-    """Return how many runs these are, in words."""
-    return f"{len(runs)} run{'s' * (len(runs) != 1)}"
+    threads = counted(workers[0].threads, "thread")
+    say(f"{counted(len(swept.left), 'run')} of {swept.study.path} to go, {where}, with {threads} each", swept.console)

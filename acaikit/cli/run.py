@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from math import isfinite
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Annotated
@@ -13,22 +12,18 @@ import typer
 from rich.console import Console
 
 from acaikit.cli import options
+from acaikit.cli.conclusion import conclude, standing, stopped_by, summary, tell_divergence
 from acaikit.cli.lasting import lasting_output
 from acaikit.cli.terminal import fail, out, print_json, say
 from acaikit.runs.stopping import Interrupted, Starting, Stopper
 
 if TYPE_CHECKING:
     from acaikit.config import Config
-    from acaikit.divergence import Diverged
     from acaikit.runs.session import Session
 
 
 DIVERGED = 3
 """The exit code of a run that diverged."""
-TENSORS = 10
-"""Names of tensors that --json lists at most: of a whole model's gradients the first tell as much."""
-SANE = 1e-2
-"""The largest learning rate of which a tenth is worth a try; above it, Experiment's own is."""
 
 
 def register(app: typer.Typer) -> None:
@@ -218,7 +213,7 @@ def _train(session: Session, stopper: Stopper, given: options.Given, quiet: bool
                 f"it is left as it is, computed in {then}: --precision {now} is for what is trained from here on",
                 console,
             )
-        _conclude(session, console, given, as_json)
+        conclude(session, console, given, as_json)
         return
     if session.state is State.UNFINISHED:
         say(f"continuing {path} from {trainer.samples:,} samples, {where}", console)
@@ -228,127 +223,27 @@ def _train(session: Session, stopper: Stopper, given: options.Given, quiet: bool
         with Reporter(console, trainer) as reporter:
             session.train([reporter], stopper)
     except Diverged as found:
-        _tell_divergence(session, found, given)
+        tell_divergence(session, found, given)
         if as_json:
-            print_json(_summary(session, given, "diverged", found=found))
+            print_json(summary(session, given, "diverged", found=found))
         raise typer.Exit(DIVERGED) from None
     if trainer.finished:
-        _conclude(session, console, given, as_json)
+        conclude(session, console, given, as_json)
     else:
         if session.saved:
             reached = f"stopped at {trainer.samples:,} of {trainer.budget:,} samples, saved"
             say(f"{reached}; continue with: {again}", console)
         if as_json:
-            print_json(_summary(session, given, _stopped_by(session, stopper)))
+            print_json(summary(session, given, stopped_by(session, stopper)))
     if not session.saved:
         onward = (
             f"continue with: {again}" if session.checkpoints.steps() else "begin anew in another folder, with --dir"
         )
         fail(
             f"the end, at {trainer.samples:,} of {trainer.budget:,} samples, is NOT saved: {session.unsaved}; "
-            f"{_stands(session)}. Once the cause is mended, {onward}"
+            f"{standing(session)}. Once the cause is mended, {onward}"
         )
     if session.given_up or not session.saved:
         raise typer.Exit(1)
     if stopper.signal is not None and not trainer.finished:
         raise typer.Exit(128 + stopper.signal)
-
-
-def _stopped_by(session: Session, stopper: Stopper) -> str:
-    if session.given_up:
-        return "unsaved"
-    return "max-time" if stopper.signal is None else Signals(stopper.signal).name
-
-
-def _stands(session: Session) -> str:
-    steps = session.checkpoints.steps()
-    return f"the checkpoint of step {steps[-1]} stands" if steps else "there is no checkpoint"
-
-
-def _tell_divergence(session: Session, found: Diverged, given: options.Given) -> None:
-    from acaikit.report.tables import reported
-
-    path, experiment = session.directory.path, session.trainer.experiment
-    table, stands = session.metrics.read(), _stands(session)
-    lost = bool(scores := reported(table)) and not any(isfinite(score["last"]) for score in scores.values())
-    if lost:
-        stands += f", but no score was finite any more at step {table['step'][-1]}"
-    fail(f"{found}; {stands}. To try:")
-    back = "go back and on with other draws"
-    if session.saver.saved_step < 0:
-        back = "begin again with other draws; what isn't chance happens again"
-    for way, meaning in {"skip": "leave out such updates", "rewind": back}.items():
-        if way != session.trainer.on_nan and not lost:
-            say(f"  {given.command('resume', path, '--on-nan', way)}  # {meaning}")
-    rate = experiment.learning_rate
-    smaller = rate / 10 if rate <= SANE else type(experiment).learning_rate
-    other = "a new run" if lost else "or a new run"
-    say(f"{other} with a smaller learning rate than {rate:g}: --set Experiment.learning_rate={smaller:g}")
-
-
-def _conclude(session: Session, console: Console, given: options.Given, as_json: bool) -> None:
-    from acaikit.report.tables import scores_table
-
-    files = _pictures(session) if session.saved else []
-    if as_json:
-        print_json(_summary(session, given, None, files))
-        return
-    path = session.directory.path
-    console.print(scores_table(session.metrics.read()))
-    for file in files:
-        say(f"picture: {file}", console)
-    if not session.saved:
-        return
-    console.print("next:")
-    commands = {
-        given.command("eval", path): "measure again; with flags, more",
-        f"acaikit show {path}": "what was run, and with what",
-        given.command("resume", path, "--samples", str(2 * session.trainer.budget)): "train on",
-    }
-    for command, what in commands.items():
-        say(f"  {command:{max(map(len, commands))}}  # {what}", console)
-
-
-def _pictures(session: Session) -> list[Path]:
-    """Return the finished run's pictures; drawn now, unless this session found the run finished with its pictures."""
-    from acaikit.report.names import about
-    from acaikit.report.pictures import draw
-    from acaikit.runs.session import State
-
-    trainer, folder = session.trainer, session.directory.figures
-    there = sorted(folder.glob("*.png"))
-    if session.directory.moved:
-        return []
-    if session.state is State.FINISHED and there:
-        return there
-    shown = about(session.directory.path.resolve().name, trainer.samples)
-    try:
-        return draw(trainer.trained, folder, shown, trainer.experiment.evaluators)
-    except OSError as error:
-        say(f"the pictures could not be written: {error}")
-        return []
-
-
-def _summary(
-    session: Session,
-    given: options.Given,
-    stopped_by: str | None,
-    files: Sequence[Path] = (),
-    found: Diverged | None = None,
-) -> dict[str, object]:
-    from acaikit.report.tables import reported
-
-    trainer, path = session.trainer, session.directory.path
-    return {
-        "run": str(path),
-        "step": trainer.steps,
-        "samples": trainer.samples,
-        "budget": trainer.budget,
-        "finished": trainer.finished and found is None,
-        "saved": session.saved,
-        "stopped_by": stopped_by,
-        "resume": given.command("resume", path),
-        "diverged": found and {"step": found.step, "terms": found.terms, "tensors": found.tensors[:TENSORS]},
-        "scores": reported(session.metrics.read()),
-        "figures": [str(file) for file in files],
-    }

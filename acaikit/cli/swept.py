@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 
 from acaikit.artifacts.lock import plain
-from acaikit.cli.engines import counted
 from acaikit.cli.terminal import fail, say
 from acaikit.report.paper import SCORES, published
 from acaikit.report.progress import clock
@@ -20,6 +19,7 @@ from acaikit.studies.outcome import Outcome, State
 from acaikit.studies.queue import QueueEntry
 from acaikit.studies.status import Phase
 from acaikit.studies.worker import Worker
+from acaikit.words import counted
 
 PHASES = {
     State.RUNNING: Phase.RUNNING,
@@ -81,13 +81,14 @@ class Swept:
         for run in self.plan.runs:
             say(f"{run.name}{'' if run.name in self._undone else ' (done)'}", self.console)
         say(
-            f"{counted(self.plan.runs)} in {self.study.path}, {len(self._undone)} to go; nothing was started",
+            f"{counted(len(self.plan.runs), 'run')} in {self.study.path}, {len(self._undone)} to go; "
+            "nothing was started",
             self.console,
         )
 
     def conclude(self, again: str, *, stopped: bool) -> None:
         """Tell what has become of the runs, and which commands come next."""
-        total, failed = counted(self.plan.runs), self.of(Phase.FAILED)
+        total, failed = counted(len(self.plan.runs), "run"), self.of(Phase.FAILED)
         are = "is" if len(self.plan.runs) == 1 else "are"
         say(
             f"{len(self.of(Phase.DONE))} of {total} of {self.plan.study} {are} done, in {self.study.path}", self.console
@@ -138,8 +139,7 @@ class Swept:
 
 
 def _how(outcome: Outcome) -> str:
-    times = outcome.retries
-    again = f", begun again {times} time{'s' * (times != 1)}" if times else ""
+    again = f", begun again {counted(outcome.retries, 'time')}" if outcome.retries else ""
     if outcome.state is State.DONE:
         took = datetime.fromisoformat(outcome.ended) - datetime.fromisoformat(outcome.began)
         return f"done in {clock(took.total_seconds())}{again}"

@@ -24,6 +24,7 @@ from acaikit.config.resolve import names
 from acaikit.data.base import Dataset
 from acaikit.errors import RunError
 from acaikit.fingerprint import fingerprint
+from acaikit.words import counted
 
 _NEEDED = {"run_id": str, "resolved": str, "fingerprint": dict, "plugins": dict}
 LIBRARIES = ("acaikit", "torch", "numpy", "h5py", "gin-config")
@@ -75,20 +76,16 @@ def run_info(directory: RunDir) -> dict[str, Any]:
         if isinstance(fault, MissingFile) and not steps:
             raise
         newest = f" (the newest of step {steps[-1]})" if steps else ""
-        counted = [_counted(len(steps), "checkpoint") + newest]
+        found = [counted(len(steps), "checkpoint") + newest]
         there = {"metrics": directory.metrics, "evaluations": directory.eval, "pictures": directory.figures}
         for what, folder in there.items():
             files = len([*folder.glob("[!.]*")]) if folder.is_dir() else 0
-            counted.append(f"{_counted(files, 'file')} of {what}")
+            found.append(f"{counted(files, 'file')} of {what}")
         raise type(fault)(
             f"{fault}; without it the run can't go on: put a copy of it back. Still there, for h5py to read: "
-            f"{', '.join(counted)}"
+            f"{', '.join(found)}"
         ) from fault
     return info
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def data_protocol(dataset: Dataset, digests: Mapping[str, str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from acaikit.studies.layout import StudyDir
 from acaikit.studies.outcome import Stage
 from acaikit.studies.pace import roughly
 from acaikit.studies.status import Phase, RunStatus, Status
+from acaikit.words import counted
 
 MARKS = {Phase.DONE: "✓", Phase.RUNNING: "●", Phase.FAILED: "✗", Phase.WAITING: "·"}
 STYLES = {Phase.DONE: "green", Phase.RUNNING: "bold cyan", Phase.FAILED: "bold red", Phase.WAITING: "dim"}
@@ -74,7 +75,7 @@ class Overview:
         status = self.status
         left = _left(status.left) if status.left is not None else ""
         top = Table.grid(Column(ratio=1, no_wrap=True, overflow="ellipsis"), Column(no_wrap=True), expand=True)
-        runs = f"  {_counted(len(status.runs), 'run')} in {status.path}"
+        runs = f"  {counted(len(status.runs), 'run')} in {status.path}"
         top.add_row(Text.assemble((status.study, "bold"), runs), Text(left))
         yield top
         bar = Table.grid(Column(ratio=1), expand=True)  # which ends the line that a bar alone leaves open
@@ -106,7 +107,7 @@ class Overview:
     def _marks(self, rows: Sequence[Sequence[RunStatus]], width: int) -> Iterator[RenderableType]:
         seeds = list(dict.fromkeys(run.run.seed for run in self.status.runs))
         hidden = len(self._rows()) - len(rows)
-        more = f"; {_counted(hidden, 'experiment')} left out" if hidden else ""
+        more = f"; {counted(hidden, 'experiment')} left out" if hidden else ""
         yield Text(f"{_numbers(seeds)}{more}", "dim")
         between = " " if len(seeds) <= APART else ""
         room = width - len(between.join("·" * len(seeds))) - 4
@@ -216,10 +217,6 @@ def _among(names: Sequence[str], most: int = LONGEST) -> str:
     return _shorten(names[0], most - len(more)) + more
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
 def _shorten(text: str, most: int) -> str:
     """Return a text without its middle where it is too long: the end of a name, with the seed, tells runs apart."""
     end = most // 2
@@ -232,7 +229,7 @@ def _where(run: RunStatus) -> str:
 
 
 def _again(run: RunStatus) -> list[str]:
-    return [f"begun again {_counted(run.retries, 'time')}"] if run.retries else []
+    return [f"begun again {counted(run.retries, 'time')}"] if run.retries else []
 
 
 def _numbers(seeds: Sequence[int]) -> str:

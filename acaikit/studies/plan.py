@@ -17,6 +17,7 @@ from acaikit.studies.cells import cells, tail, written
 from acaikit.studies.layout import NAME, Plan, Run
 from acaikit.studies.read import evaluation, read_study
 from acaikit.study import Study
+from acaikit.words import few
 
 FEW = 3
 """Recipes that a message lists at most."""
@@ -154,6 +155,5 @@ def _among(faulty: Sequence[str], recipes: Mapping[str, str], *, advise: bool) -
     names = list(dict.fromkeys(faulty))
     if not names or len(names) == len(recipes):
         return ""
-    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
     advice = "; what is meant for some recipes alone goes into a study of theirs, or into a recipe's own file"
-    return f" (with {', '.join(names[:FEW])}{more}{advice if advise else ''})"
+    return f" (with {few(names, FEW)}{advice if advise else ''})"

@@ -16,6 +16,7 @@ from acaikit.runs.provenance import began_with, run_info
 from acaikit.studies.layout import StudyDir
 from acaikit.studies.plan import Draft
 from acaikit.studies.todo import todo
+from acaikit.words import few
 
 FEW = 4
 """Names that a message lists at most."""
@@ -69,7 +70,7 @@ def make_ready(study: StudyDir, draft: Draft, say: Callable[[str], None]) -> Non
     with suppress(RunError):  # the first plan, or one that is broken
         gone = [run.name for run in study.read().runs if run not in draft.plan.runs]
         if gone:
-            say(f"no part of the study any more, and left where they are: {_few(gone)}")
+            say(f"no part of the study any more, and left where they are: {few(gone, FEW)}")
     with _writing(study):
         study.write(draft.plan, draft.recipes)
 
@@ -93,7 +94,7 @@ def check(study: StudyDir, draft: Draft) -> None:
                 others[tuple(map(str, differences(began, draft.config(run))))].append(run.name)
     others.pop((), None)
     if others:
-        shown = "\n".join(f"  {_few(names)}: {'; '.join(different)}" for different, names in others.items())
+        shown = "\n".join(f"  {few(names, FEW)}: {'; '.join(different)}" for different, names in others.items())
         raise RunError(
             f"{study.path} has other experiments under names of this study's runs (value there -> the one asked for):\n"
             f"{shown}\n"
@@ -106,11 +107,6 @@ def _check_folder(study: StudyDir) -> None:
         there = next(path for path in (study.path, *study.path.absolute().parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise RunError(f"{study.path} can't be written: {there} is no folder in which files may be made")
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-    return ", ".join(names[:FEW]) + more
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def test_freed_memory_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_resumed_run_keeps_its_number(acaikit, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acaikit.cli.run._pictures", lambda session: [])  # which take most of the time
+    monkeypatch.setattr("acaikit.cli.conclusion._pictures", lambda session: [])  # which take most of the time
     quick = ["--set", "Experiment.evaluators = []", "--set", "Experiment.probe = False"]
     ran = acaikit("run", "quickstart", *tiny, *quick, "--dir", "r", "--threads", 3)
     assert "training in r on cpu with 3 threads, seed 0" in ran.out
